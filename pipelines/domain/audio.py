@@ -1,0 +1,88 @@
+"""Recordings, the speech in them, and the windows that models see."""
+
+from dataclasses import dataclass
+
+SAMPLE_RATE_HZ = 16_000
+"""Every model here hears mono audio at this rate; decoding brings any recording to it."""
+
+MAX_WINDOW_S = 30.0
+"""Whisper's encoder sees 3,000 frames of 10 ms (Radford et al. 2022); no window is longer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """What a container says about itself, and what was counted while it was received."""
+
+    filename: str
+    """As the client named it, for people; never part of a path."""
+    sha256: str
+    """Of the received bytes, in hexadecimal."""
+    bytes: int
+    duration_s: float | None
+    """As probed; None where the container does not say. Decoding counts the truth."""
+    container: str
+    codec: str
+    channels: int
+    sample_rate_hz: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeSpan:
+    """A half-open stretch of a recording, in seconds from its start."""
+
+    start_s: float
+    end_s: float
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.end_s - self.start_s
+
+    def overlap_s(self, other: "TimeSpan") -> float:
+        """Seconds that both spans cover; 0.0 where they do not meet."""
+        return max(0.0, min(self.end_s, other.end_s) - max(self.start_s, other.start_s))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """At most 30 s of a recording, cut at silence, ready for one pass of the model."""
+
+    index: int
+    """0-based position in the recording; with the recording it identifies the window."""
+    start_s: float
+    end_s: float
+    speech: tuple[TimeSpan, ...]
+    """Where the detector heard speech inside this window, in seconds from the start of the *recording*."""
+    samples: object
+    """int16 mono samples at 16 kHz, shape ``(round((end_s - start_s) * 16000),)``; or an opaque reference to them,
+    which the Transcriber that belongs to the RecordingReader resolves (a Ray ObjectRef, so that audio never passes
+    through the process that orchestrates)."""
+
+    @property
+    def speech_s(self) -> float:
+        """Seconds of detected speech."""
+        return sum(span.duration_s for span in self.speech)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowingOptions:
+    """How speech is found and cut (names and defaults as in faster-whisper and Silero VAD)."""
+
+    threshold: float = 0.5
+    """Speech probability from which a frame counts as speech."""
+    min_silence_duration_ms: int = 500
+    """Shorter pauses do not end a speech span."""
+    speech_pad_ms: int = 400
+    """Added before and after each speech span."""
+    max_window_s: float = MAX_WINDOW_S
+    max_duration_s: float = 12 * 3600.0
+    """Decoded audio beyond this is TooLarge: seconds are counted while decoding, whatever the container claimed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioExtent:
+    """What was found when a recording had been decoded to its end."""
+
+    duration_s: float
+    speech_s: float
+    """Seconds in which speech was detected."""

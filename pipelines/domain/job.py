@@ -1,0 +1,211 @@
+"""Jobs: what was asked, where it stands, what came of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from pipelines.domain.audio import Recording
+from pipelines.domain.model import Degradation
+from pipelines.domain.transcript import DroppedSpan
+
+Priority = Literal["high", "normal", "low"]
+EventType = Literal["queued", "started", "stage", "window", "succeeded", "failed", "cancelled"]
+TERMINAL_EVENTS: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
+
+
+class Feature(StrEnum):
+    """What a job can be asked for."""
+
+    RAW_TRANSCRIPT = "raw_transcript"
+    CLEAN_TRANSCRIPT = "clean_transcript"
+    SUMMARY = "summary"
+    ENHANCEMENT_METRICS = "enhancement_metrics"
+    DIARIZATION = "diarization"
+    WORD_TIMESTAMPS = "word_timestamps"
+    TRANSLATION = "translation"
+    ENTITIES = "entities"
+    CLASSIFICATION = "classification"
+    QUALITY = "quality"
+    INDEX = "index"
+
+
+class JobStatus(StrEnum):
+    """``queued → running → succeeded | failed | cancelled``."""
+
+    QUEUED = "queued"
+    """Acknowledged, and waiting for a runner."""
+    RUNNING = "running"
+    """A runner has it, or had it and will be replaced."""
+    SUCCEEDED = "succeeded"
+    """The result is written, once."""
+    FAILED = "failed"
+    """A stage failed for good; what earlier stages produced is kept, and a retry goes on from there."""
+    CANCELLED = "cancelled"
+    """Somebody asked for it to stop."""
+
+    @property
+    def ended(self) -> bool:
+        """No further event will come."""
+        return self in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+class Stage(StrEnum):
+    """What a running job is doing."""
+
+    PREPARE = "prepare"
+    TRANSCRIBE = "transcribe"
+    DIARIZE = "diarize"
+    ATTRIBUTE = "attribute"
+    ENHANCE = "enhance"
+    UNDERSTAND = "understand"
+    INDEX = "index"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest:
+    """What was asked of a recording, checked and with defaults filled in. Stored as JSON with the job."""
+
+    features: tuple[Feature, ...] = (Feature.RAW_TRANSCRIPT,)
+    template_id: str | None = None
+    """Required with ``summary``."""
+    collection: str | None = None
+    """Required with ``index``."""
+    language: str | None = None
+    priority: Priority = "normal"
+    num_speakers: int | None = None
+    min_speakers: int | None = None
+    max_speakers: int | None = None
+    asr_backend: str | None = None
+    prompt: str | None = None
+    """Names and terms to expect."""
+    target_language: str | None = None
+    """For ``translation``."""
+    labels: tuple[str, ...] = ()
+    """For ``classification``."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """The received recording: what was counted while its bytes came in, and where they are."""
+
+    filename: str
+    sha256: str
+    bytes: int
+    artifact: str
+    """Key in the artifact store."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job about to be acknowledged. ``job_id`` decides identity: enqueuing the same id twice is one job."""
+
+    job_id: str
+    tenant: str
+    request: JobRequest
+    upload: Upload
+    created_at: str
+    """UTC, RFC 3339."""
+    body_hash: str
+    """Of fields and file, to tell a repeat from a conflict under one idempotency key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFailure:
+    """Why a job failed, in words that may be shown to its owner."""
+
+    message: str
+    code: str
+    stage: str | None
+    param: str | None = None
+    type: str = "job_error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Where a job stands: everything but its results, which are artifacts."""
+
+    job_id: str
+    tenant: str
+    request: JobRequest
+    upload: Upload
+    status: JobStatus
+    stage: Stage | None
+    progress: float
+    """0–1 over all stages."""
+    queue_position: int | None
+    """1-based among the tenant's waiting jobs; None once it runs."""
+    created_at: str
+    started_at: str | None = None
+    finished_at: str | None = None
+    attempts: int = 0
+    error: JobFailure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobMetrics:
+    """What a job cost and how well it went; definitions in the design's decisions."""
+
+    input_duration_s: float | None = None
+    processing_s: float | None = None
+    rtf: float | None = None
+    stage_s: Mapping[str, float] = field(default_factory=dict)
+    vad_coverage: float | None = None
+    asr_confidence_avg: float | None = None
+    edit_rate_cleaning: float | None = None
+    windows: int | None = None
+    redecoded_windows: int | None = None
+    dropped_spans: tuple[DroppedSpan, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """What came of a job: the artifact ``result.json``, written once, when the last stage has ended."""
+
+    recording: Recording
+    language: str | None = None
+    speakers: tuple[str, ...] = ()
+    results: Mapping[str, object] = field(default_factory=dict)
+    """By feature: ``raw_transcript`` (text), ``clean_transcript`` (text), ``summary`` (by the template's schema), …"""
+    versions: Mapping[str, object] = field(default_factory=dict)
+    metrics: JobMetrics = JobMetrics()
+    degraded: tuple[Degradation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEvent:
+    """One entry of a job's durable event stream. ``id`` is its offset: increasing, gapless, usable as Last-Event-ID."""
+
+    id: int
+    type: EventType
+    data: Mapping[str, object] = field(default_factory=dict)
+    """JSON-able. ``stage``: stage, progress. ``window``: start_s, end_s, text. ``failed``: the error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilters:
+    """Which of a tenant's jobs to list; None: any."""
+
+    status: JobStatus | None = None
+    collection: str | None = None
+    created_after: str | None = None
+    created_before: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPage:
+    """Newest first; ``next_cursor`` is None on the last page."""
+
+    jobs: tuple[Job, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueDepth:
+    """How many jobs wait, and how fast they leave, for limits and Retry-After."""
+
+    tenant_waiting: int
+    total_waiting: int
+    drained_per_s: float | None
+    """Measured over the last jobs that ended; None before any has."""
