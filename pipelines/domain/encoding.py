@@ -11,7 +11,7 @@ RecordT = TypeVar("RecordT")
 
 @cache
 def _adapter(record_type: Hashable) -> TypeAdapter[Any]:
-    return TypeAdapter(record_type)
+    return TypeAdapter(cast(Any, record_type))
 
 
 def to_json(record: object) -> bytes:

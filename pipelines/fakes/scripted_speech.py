@@ -1,7 +1,7 @@
 """Speech that fakes can hear: text and speaker written into samples, inside an ordinary 16 kHz WAV.
 
-Real decoders pass such a recording through unchanged (16 kHz, mono, 16 bit, no resampling), so fakes work behind the real
-PyAV, the real upload and the real Ray tasks. One utterance looks like this, one value a sample:
+Real decoders pass such a recording through unchanged (16 kHz, mono, 16 bit, no resampling), so fakes work behind the
+real PyAV, the real upload and the real Ray tasks. One utterance looks like this, one value a sample:
 
     HEADER, SPEAKER + n, TEXT + byte, TEXT + byte, …, VOICE, VOICE, … until its end
 
@@ -67,7 +67,7 @@ def write_wav(utterances: Sequence[Utterance], *, duration_s: float | None = Non
 
 def read_utterances(samples: Samples, *, offset_s: float = 0.0) -> Iterator[Utterance]:
     """Yield the utterances that begin in ``samples``; ``offset_s`` is added to their times."""
-    for start in np.flatnonzero(samples == _HEADER):
+    for start in map(int, np.flatnonzero(samples == _HEADER)):
         silence = np.flatnonzero(samples[start:] == 0)
         following = np.flatnonzero(samples[start + 1 :] == _HEADER)
         ends = [len(samples)]
