@@ -1,0 +1,257 @@
+"""Every setting, once: the shape of ``args`` in ``configs/*.yaml`` and ``serve_config.yaml``.
+
+A value comes from, in this order: the environment (``RAYSCRIBE_DATA__FOLDER=/data`` sets ``data.folder``), the YAML
+file, the default below. Unknown keys are refused: Ray itself would ignore them silently. Nothing else reads the
+environment.
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+Profile = Literal["local", "gpu", "production"]
+Scope = Literal["jobs:write", "jobs:read", "search", "chat", "inference", "admin"]
+ALL_SCOPES: tuple[Scope, ...] = ("jobs:write", "jobs:read", "search", "chat", "inference", "admin")
+SHIPPED_FOLDER = Path(__file__).resolve().parent.parent
+
+
+class Section(BaseModel):
+    """A group of settings that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSettings(Section):
+    """Where state lives. There are three stores and no fourth."""
+
+    folder: Path = Path("~/.rayscribe")
+    """Holds VERSION, jobs.sqlite, artifacts/, qdrant/ and models/; copying it while stopped is a backup."""
+    database_url: str | None = None
+    """PostgreSQL URL of the job database; None: SQLite in the data folder (then exactly one runner)."""
+    artifacts_url: str | None = None
+    """fsspec URL (``s3://bucket/prefix``); None: a folder in the data folder."""
+    qdrant_url: str | None = None
+    """URL of a Qdrant server; None: local mode in the data folder (scans; for up to 20,000 passages)."""
+    models_folder: Path | None = None
+    """Where downloaded models are; None: ``models/`` in the data folder."""
+
+    @property
+    def root(self) -> Path:
+        """The data folder with ``~`` resolved."""
+        return self.folder.expanduser().resolve()
+
+    @property
+    def models(self) -> Path:
+        """The models folder with ``~`` resolved."""
+        return (self.models_folder or self.root / "models").expanduser().resolve()
+
+    @property
+    def jobs_url(self) -> str:
+        """URL of the job database."""
+        return self.database_url or f"sqlite:///{self.root / 'jobs.sqlite'}"
+
+    @property
+    def artifacts(self) -> str:
+        """URL or path of the artifact store."""
+        return self.artifacts_url or str(self.root / "artifacts")
+
+    @property
+    def passages(self) -> str:
+        """URL of the Qdrant server, or the path of its local folder."""
+        return self.qdrant_url or str(self.root / "qdrant")
+
+
+class ApiKey(Section):
+    """A key as the server knows it: never the key itself."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """SHA-256 of the key in hexadecimal (``printf %s KEY | sha256sum``)."""
+    tenant: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    """Whose data the key reaches; it stands in every path, collection, partition and query."""
+    scopes: tuple[Scope, ...] = ALL_SCOPES
+
+
+class LimitSettings(Section):
+    """Where a request is refused, instead of making everything slow. Retry-After is measured, not configured."""
+
+    upload_bytes: int = Field(default=500_000_000, gt=0)
+    """413 above it, from Content-Length before a byte is read, else as soon as it is passed."""
+    concurrent_uploads: int = Field(default=8, gt=0)
+    """429 ``too_many_uploads`` above it, per ingress replica: Serve buffers bodies without limit."""
+    queue_depth_per_tenant: int = Field(default=50, gt=0)
+    """Waiting jobs of one tenant; 429 ``queue_full`` above it."""
+    queue_depth_total: int = Field(default=500, gt=0)
+    """Waiting jobs of all tenants; 429 ``queue_full`` above it."""
+    recording_hours: float = Field(default=12.0, gt=0)
+    """Longest recording; decoded seconds are counted, not believed."""
+    diarization_hours: float = Field(default=2.0, gt=0)
+    """Longest recording for unsharded diarization; 422 ``diarization_too_long`` above it."""
+    minimum_request_s: float = Field(default=0.1, ge=0)
+    """Shortest audio for a transcription request."""
+    minimum_job_s: float = Field(default=1.0, ge=0)
+    """Shortest audio for a job."""
+    request_audio_s: float = Field(default=1800.0, gt=0)
+    """Longest audio for a synchronous transcription request; longer recordings are jobs."""
+    json_bytes: int = Field(default=1_000_000, gt=0)
+    """Largest JSON body."""
+    job_timeout_base_s: float = Field(default=600.0, gt=0)
+    """A job may take this plus ``job_timeout_factor`` × its duration, then it fails with ``deadline_exceeded``."""
+    job_timeout_factor: float = Field(default=3.0, gt=0)
+    """3 on CPU, 1 on GPU."""
+    results_days: float | None = Field(default=30.0, gt=0)
+    """Ended jobs are erased after this many days; None: kept."""
+    search_top_k: int = Field(default=100, gt=0)
+    """Largest ``top_k`` of a search."""
+    query_characters: int = Field(default=4_000, gt=0)
+    """Longest search query or question."""
+    text_characters: int = Field(default=1_000_000, gt=0)
+    """Longest text for a text skill."""
+
+
+class Policy(Section):
+    """How one dependency is called."""
+
+    timeout_s: float = Field(gt=0)
+    """Each attempt."""
+    retries: int = Field(ge=0)
+    """Further attempts, with exponential back-off and jitter, only for errors that a retry can help."""
+    failures_to_open: int | None = Field(default=None, gt=0)
+    """So many failures in a row open the breaker; None: no breaker."""
+    open_s: float = Field(default=30.0, gt=0)
+    """How long an open breaker refuses before it lets one call through."""
+
+
+class ResilienceSettings(Section):
+    """The policy table: one row a dependency, applied in one place (``serve_app/resilience.py``)."""
+
+    model: Policy = Policy(timeout_s=120.0, retries=2, failures_to_open=5, open_s=30.0)
+    """A model deployment's call; the timeout grows with audio or tokens on top of this."""
+    passages_search: Policy = Policy(timeout_s=5.0, retries=3, failures_to_open=3, open_s=60.0)
+    passages_write: Policy = Policy(timeout_s=30.0, retries=3, failures_to_open=3, open_s=60.0)
+    jobs: Policy = Policy(timeout_s=5.0, retries=3)
+    artifacts: Policy = Policy(timeout_s=30.0, retries=3, failures_to_open=5, open_s=30.0)
+    language_model: Policy = Policy(timeout_s=120.0, retries=1, failures_to_open=5, open_s=30.0)
+
+
+class ModelChoice(Section):
+    """One entry of a model chain."""
+
+    backend: str
+    """Which engine loads it: ``faster-whisper``, ``pyannote``, ``bge``, ``minilm``, ``bge-reranker``, ``fake``."""
+    name: str
+    """Folder below the models folder, unless ``path`` says otherwise; also what the API calls the model."""
+    path: str | None = None
+    """A folder; relative ones are looked up in what ships with the project (``demo/models/asr``)."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    compute_type: str = "default"
+    """CTranslate2: ``int8``, ``int8_float16``, ``float16``, …; ``default`` picks by device."""
+    demo: bool = False
+    """A small model that ships with the project; results say so."""
+
+
+class ModelSettings(Section):
+    """A chain of models for one role: tried in order, the first that loads serves, every failure is recorded."""
+
+    chain: tuple[ModelChoice, ...] = ()
+    threads: int = Field(default=2, gt=0)
+    """CPU threads of the engine. Set explicitly: Ray gives a replica with a fractional CPU one thread."""
+    batch_size: int = Field(default=8, gt=0)
+    """Windows, texts or pairs in one batch of the model."""
+    batch_wait_s: float = Field(default=0.005, ge=0)
+    """How long the embedder or reranker waits for company before it starts a batch that is not full."""
+
+
+class LanguageModelSettings(Section):
+    """Which language model answers; without one, answers are extractive and marked so."""
+
+    backend: Literal["none", "vllm", "openai"] = "none"
+    """``vllm``: as a deployment of this application; ``openai``: an endpoint that the operator already runs."""
+    model: str = ""
+    """Folder below the models folder (vllm), or the endpoint's model name (openai)."""
+    base_url: str = ""
+    """Of the OpenAI-compatible endpoint, with ``/v1``."""
+    api_key: str = ""
+    """Of that endpoint; best set by ``RAYSCRIBE_LANGUAGE_MODEL__API_KEY``."""
+    context_tokens: int = Field(default=8192, gt=0)
+    """What the endpoint's model takes; prompts are split to fit."""
+    engine_arguments: dict[str, object] = Field(default_factory=dict)
+    """Passed to vLLM (``gpu_memory_utilization``, ``max_model_len``, …)."""
+    gpu: float = Field(default=0.0, ge=0)
+    """Fraction of a GPU for the vLLM deployment; 0: CPU."""
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+
+
+class TemplateSettings(Section):
+    """Where text skills come from."""
+
+    folders: tuple[Path, ...] = ()
+    """Further template folders of the operator's own; the shipped ones are always there."""
+
+
+class RunnerSettings(Section):
+    """How jobs are run."""
+
+    concurrency: int = Field(default=2, gt=0)
+    """Jobs at once in one runner."""
+    concurrency_per_tenant: int = Field(default=2, gt=0)
+    """Jobs at once of one tenant, so that one tenant's hundred recordings do not hold up another's one."""
+    polling_interval_s: float = Field(default=0.05, gt=0)
+    """How often the queue is looked at; small where pick-up must be quick and the database is local."""
+
+
+class Settings(BaseSettings):
+    """The whole application."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RAYSCRIBE_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    profile: Profile = "local"
+    """``local``: no keys, loopback only. ``gpu`` and ``production`` refuse to start without keys."""
+    data: DataSettings = DataSettings()
+    keys: tuple[ApiKey, ...] = ()
+    limits: LimitSettings = LimitSettings()
+    resilience: ResilienceSettings = ResilienceSettings()
+    transcriber: ModelSettings = ModelSettings()
+    diarizer: ModelSettings = ModelSettings()
+    embedder: ModelSettings = ModelSettings()
+    reranker: ModelSettings = ModelSettings()
+    language_model: LanguageModelSettings = LanguageModelSettings()
+    templates: TemplateSettings = TemplateSettings()
+    runner: RunnerSettings = RunnerSettings()
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment override the YAML file, which arrives as keyword arguments."""
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _keys_match_profile(self) -> "Settings":
+        if self.profile != "local" and not self.keys:
+            raise ValueError(
+                f"the {self.profile} profile needs at least one key: set keys: [{{sha256, tenant, scopes}}] "
+                "(the hash of a key: printf %s KEY | sha256sum)"
+            )
+        return self
+
+    @cached_property
+    def default_tenant(self) -> str | None:
+        """The tenant of requests without a key; None where keys are required."""
+        return "default" if self.profile == "local" and not self.keys else None
