@@ -99,7 +99,7 @@ def encode_audio(
 def decode_audio(encoded: bytes) -> Samples:
     """Decode a file to mono float32 at 16 kHz; the codec's own delay is left out by its container."""
     resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
-    with av.open(io.BytesIO(encoded)) as source:
+    with av.open(io.BytesIO(encoded), "r") as source:
         parts = [part.to_ndarray()[0] for frame in source.decode(audio=0) for part in resampler.resample(frame)]
         parts += [part.to_ndarray()[0] for part in resampler.resample(None)]
     return np.concatenate(parts).astype(np.float32) if parts else np.zeros(0, np.float32)

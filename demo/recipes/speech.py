@@ -176,5 +176,5 @@ def _decode_wav(raw: bytes, tract_scale: float) -> Samples:
     samples = np.frombuffer(body, np.int16).astype(np.float32) / 32768
     ratio = (Fraction(SAMPLE_RATE_HZ, rate_hz) * Fraction(tract_scale).limit_denominator(20)).limit_denominator(500)
     if ratio == 1 or not len(samples):
-        return samples
+        return np.asarray(samples, dtype=np.float32)
     return np.asarray(resample_poly(samples, ratio.numerator, ratio.denominator), dtype=np.float32)
