@@ -226,12 +226,17 @@ class PassageStore(Protocol):
         """
         ...
 
-    async def passages(self, tenant: str, collection: str, job_id: str) -> tuple[Passage, ...]:
-        """Return all passages of one job in order of position; empty where there are none."""
+    async def passages(
+        self, tenant: str, collection: str, job_id: str, *, positions: Sequence[int] | None = None
+    ) -> tuple[Passage, ...]:
+        """Return one job's passages (all, or those at ``positions``) in order of position; empty where there are none.
+
+        Positions that do not exist are left out.
+        """
         ...
 
-    async def delete_job(self, tenant: str, collection: str, job_id: str) -> None:
-        """Remove one job's passages; a no-op where there are none."""
+    async def delete_job(self, tenant: str, collection: str, job_id: str, *, from_position: int = 0) -> None:
+        """Remove one job's passages from a position on; a no-op where there are none."""
         ...
 
     async def collections(self, tenant: str) -> tuple[CollectionInfo, ...]:

@@ -8,6 +8,27 @@ SearchMode = Literal["hybrid", "dense", "sparse"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TextSpan:
+    """Characters ``start`` (inclusive) to ``end`` (exclusive) of a text."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpokenSpan:
+    """Who says which characters of a passage's text, and when: what lets a quote play from its first word."""
+
+    start: int
+    """Offset of the first character."""
+    end: int
+    """Offset after the last character."""
+    start_s: float
+    end_s: float
+    speaker: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
     """A stretch of a transcript that is found, cited and played as one."""
 
@@ -25,6 +46,8 @@ class Passage:
     text: str
     metadata: Mapping[str, str] = field(default_factory=dict)
     """The job's own metadata, for filters."""
+    spans: tuple[SpokenSpan, ...] = ()
+    """Sorted, never overlapping, covering every word of ``text``; empty where only the passage as a whole has times."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +97,12 @@ class Hit:
     collection: str
     score: float
     scores: StageScores
+    highlights: tuple[TextSpan, ...] = ()
+    """Where the query's words stand in the passage's text; sorted, never overlapping. Filled on demand."""
+    before: Passage | None = None
+    """The passage before this one in the same job. Filled on demand."""
+    after: Passage | None = None
+    """The passage after this one in the same job. Filled on demand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
