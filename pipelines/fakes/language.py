@@ -1,0 +1,145 @@
+"""A language model that follows a script, behaves like a server, and remembers what was asked of it."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipelines.domain.answer import Completion, CompletionChunk, FinishReason, Message, SamplingOptions, TokenUsage
+from pipelines.domain.model import ModelInfo
+from pipelines.errors import GenerationTruncated, InvalidRequest
+from pipelines.steps.minimal_value import minimal_value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptedAnswer:
+    """One answer of a script."""
+
+    text: str = ""
+    finish_reason: FinishReason = "stop"
+    error: Exception | None = None
+    """Raised instead of answering."""
+    gate: asyncio.Event | None = None
+    """The answer waits for it: a slow model, without sleeping."""
+
+
+Reply = ScriptedAnswer | str | Exception
+Script = Sequence[Reply] | Callable[[Sequence[Message], Mapping[str, object] | None], Reply]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What one call asked for."""
+
+    messages: tuple[Message, ...]
+    sampling: SamplingOptions
+    schema: Mapping[str, object] | None
+
+
+class ScriptedLanguageModel:
+    """Answers by script. Implements LanguageModel.
+
+    A sequence is answered in order, and its last entry again and again; a function answers by what was asked. Without
+    a script, a schema gets the smallest value that fits it, and anything else gets the last message back.
+    """
+
+    def __init__(self, script: Script = (), *, context_tokens: int = 8192, info: ModelInfo | None = None) -> None:
+        self._script = script
+        self._context_tokens = context_tokens
+        self._info = info
+        self.calls: list[Call] = []
+        self.closed_streams = 0
+        """Streams that the consumer left before they had ended."""
+        self.running = 0
+        self.most_at_once = 0
+
+    async def generate(
+        self, messages: Sequence[Message], *, sampling: SamplingOptions, schema: Mapping[str, object] | None = None
+    ) -> Completion:
+        """Return the next answer of the script, or raise what it says."""
+        answer = self._next(messages, sampling, schema)
+        self.running += 1
+        self.most_at_once = max(self.most_at_once, self.running)
+        try:
+            await _wait(answer)
+        finally:
+            self.running -= 1
+        if schema is not None and answer.finish_reason == "length":
+            raise GenerationTruncated("the language model stopped at its token limit")
+        return Completion(
+            text=answer.text,
+            finish_reason=answer.finish_reason,
+            usage=self._usage(messages, answer.text),
+            sampling={key: value for key, value in _plain(sampling).items() if value is not None},
+        )
+
+    async def stream(
+        self, messages: Sequence[Message], *, sampling: SamplingOptions
+    ) -> AsyncGenerator[CompletionChunk, None]:
+        """Yield the next answer word by word."""
+        answer = self._next(messages, sampling, None)
+        try:
+            await _wait(answer)
+            for piece in _pieces(answer.text):
+                await asyncio.sleep(0)
+                yield CompletionChunk(text=piece)
+            usage = self._usage(messages, answer.text)
+            yield CompletionChunk(text="", finish_reason=answer.finish_reason, usage=usage)
+        except GeneratorExit:
+            self.closed_streams += 1
+            raise
+
+    async def count_tokens(self, text: str) -> int:
+        """Count a token for every started four characters."""
+        return -(-len(text) // 4)
+
+    async def info(self) -> ModelInfo:
+        """Describe the fake."""
+        return self._info or ModelInfo(
+            role="llm",
+            backend="fake",
+            name="scripted",
+            checkpoint_hash="sha256:fake",
+            capabilities=("structured_output",),
+            details={"context_tokens": self._context_tokens, "generation_config": {"top_p": 0.9}},
+        )
+
+    def _next(
+        self, messages: Sequence[Message], sampling: SamplingOptions, schema: Mapping[str, object] | None
+    ) -> ScriptedAnswer:
+        asked = len(self.calls)
+        self.calls.append(Call(messages=tuple(messages), sampling=sampling, schema=schema))
+        if self._usage(messages, "").prompt_tokens > self._context_tokens:
+            raise InvalidRequest("the messages exceed the model's context", "messages")
+        if callable(self._script):
+            return _as_answer(self._script(messages, schema))
+        if self._script:
+            return _as_answer(self._script[min(asked, len(self._script) - 1)])
+        return ScriptedAnswer(text=json.dumps(minimal_value(schema)) if schema else messages[-1].content)
+
+    def _usage(self, messages: Sequence[Message], text: str) -> TokenUsage:
+        asked = sum(len(message.content) for message in messages)
+        return TokenUsage(prompt_tokens=-(-asked // 4), completion_tokens=-(-len(text) // 4))
+
+
+def _as_answer(reply: Reply) -> ScriptedAnswer:
+    if isinstance(reply, ScriptedAnswer):
+        return reply
+    return ScriptedAnswer(text=reply) if isinstance(reply, str) else ScriptedAnswer(error=reply)
+
+
+async def _wait(answer: ScriptedAnswer) -> None:
+    await asyncio.sleep(0)
+    if answer.gate is not None:
+        await answer.gate.wait()
+    if answer.error is not None:
+        raise answer.error
+
+
+def _pieces(text: str) -> list[str]:
+    words = text.split(" ")
+    return [word if place == 0 else f" {word}" for place, word in enumerate(words)]
+
+
+def _plain(sampling: SamplingOptions) -> dict[str, object]:
+    return {name: getattr(sampling, name) for name in SamplingOptions.__dataclass_fields__}

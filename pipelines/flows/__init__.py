@@ -1,0 +1,1 @@
+"""One use case a file: async, ports in, domain records out."""
