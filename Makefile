@@ -1,0 +1,50 @@
+# RayScribe. `make` lists the targets; `make demo` and `make test` are the two that matter.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON := .venv/bin/python
+export RAY_USAGE_STATS_ENABLED := 0
+export DO_NOT_TRACK := 1
+
+.PHONY: help demo up test test-faults format lint types bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+.venv/local.installed: requirements/local.lock requirements/bootstrap.lock pyproject.toml
+	@scripts/make_environment requirements/local.lock
+	@touch $@
+
+.venv/dev.installed: requirements/dev.lock requirements/bootstrap.lock pyproject.toml
+	@scripts/make_environment requirements/dev.lock
+	@touch $@ .venv/local.installed
+
+demo: .venv/local.installed ## serve on this machine, transcribe a sample recording, search it, leave the server running
+	@$(PYTHON) -m demo.run_demo $(ARGS)
+
+up: .venv/local.installed ## serve on this machine until Ctrl-C
+	@.venv/bin/rayscribe up $(ARGS)
+
+test: .venv/dev.installed ## format, lint, types and the whole test suite: what CI runs
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m mypy
+	@$(PYTHON) -m pytest -q -m "not long" $(ARGS)
+
+test-faults: .venv/dev.installed ## the long kill matrix and the soak
+	@$(PYTHON) -m pytest -q -m "long" $(ARGS)
+
+format: .venv/dev.installed ## format the code
+	@$(PYTHON) -m ruff check --fix . ; $(PYTHON) -m ruff format .
+
+lint: .venv/dev.installed ## lint the code
+	@$(PYTHON) -m ruff check .
+
+types: .venv/dev.installed ## check types
+	@$(PYTHON) -m mypy
+
+bench: .venv/dev.installed ## measure cost as ratios against the direct use of the engines (see BENCHMARKS.md)
+	@$(PYTHON) -m bench $(ARGS)
+
+clean: ## remove the environment, caches and the demo's data
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .rayscribe build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""One deployment a file: load, health, and the verbs of one port. Plain classes, which ``build.py`` deploys."""

@@ -1,0 +1,29 @@
+"""Who speaks when: one recording at a time a replica, because pyannote's pipeline is not re-entrant."""
+
+from pipelines.domain.model import ModelInfo
+from pipelines.domain.transcript import Diarization, DiarizationOptions
+from pipelines.samples import Samples
+from serve_app.engines import describe, diarizer_loaders
+from serve_app.logs import configure_logs
+from serve_app.metrics import RayMetrics
+from serve_app.model_chain import load_first
+from serve_app.settings import Settings
+
+
+class DiarizerDeployment:
+    """Owns one diarization pipeline."""
+
+    async def __init__(self, settings: Settings) -> None:
+        configure_logs(settings.log_level)
+        loaders = diarizer_loaders(settings.diarizer)
+        loaded = await load_first("diarizer", settings.diarizer.chain, loaders, settings.data, RayMetrics())
+        self._engine = loaded.engine
+        self._info = await describe(loaded)
+
+    async def diarize(self, samples: Samples, options: DiarizationOptions) -> Diarization:
+        """Diarize a whole recording, which Ray resolved as a top-level argument."""
+        return await self._engine.diarize(samples, options)
+
+    async def info(self) -> ModelInfo:
+        """Say what is loaded."""
+        return self._info

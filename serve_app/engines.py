@@ -1,0 +1,84 @@
+"""Which backend name of a model chain loads which engine. The only list of engines."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from pipelines.domain.model import ModelInfo
+from pipelines.fakes.models import FakeDiarizer, FakeEmbedder, FakeTranscriber
+from pipelines.ports import Diarizer, Embedder, Reranker, Transcriber
+from serve_app.model_chain import Loaded, Loader, require_folder
+from serve_app.services import MetricsSink
+from serve_app.settings import ModelChoice, ModelSettings
+
+
+def transcriber_loaders(settings: ModelSettings, metrics: MetricsSink) -> dict[str, Loader[Transcriber]]:
+    """Return the loaders of speech recognizers."""
+
+    async def faster_whisper(choice: ModelChoice, path: Path) -> Transcriber:
+        from pipelines.engines.faster_whisper_transcriber import FasterWhisperTranscriber
+
+        return await FasterWhisperTranscriber.load(
+            require_folder(path),
+            name=choice.name,
+            device=choice.device,
+            compute_type=choice.compute_type,
+            cpu_threads=settings.threads,
+            batch_size=settings.batch_size,
+        )
+
+    async def fake(choice: ModelChoice, path: Path) -> Transcriber:
+        return FakeTranscriber()
+
+    return {"faster-whisper": faster_whisper, "fake": fake}
+
+
+def diarizer_loaders(settings: ModelSettings) -> dict[str, Loader[Diarizer]]:
+    """Return the loaders of diarization pipelines."""
+
+    async def pyannote(choice: ModelChoice, path: Path) -> Diarizer:
+        from pipelines.engines.pyannote_diarizer import PyannoteDiarizer
+
+        return await PyannoteDiarizer.load(
+            require_folder(path), name=choice.name, device=choice.device, threads=settings.threads
+        )
+
+    async def fake(choice: ModelChoice, path: Path) -> Diarizer:
+        return FakeDiarizer()
+
+    return {"pyannote": pyannote, "fake": fake}
+
+
+def embedder_loaders(settings: ModelSettings) -> dict[str, Loader[Embedder]]:
+    """Return the loaders of embedding models."""
+
+    async def bge(choice: ModelChoice, path: Path) -> Embedder:
+        from pipelines.engines.bge_embedder import BgeEmbedder
+
+        return await BgeEmbedder.load(require_folder(path), name=choice.name, device=choice.device)
+
+    async def minilm(choice: ModelChoice, path: Path) -> Embedder:
+        from pipelines.engines.minilm_embedder import MiniLmEmbedder
+
+        return await MiniLmEmbedder.load()
+
+    async def fake(choice: ModelChoice, path: Path) -> Embedder:
+        return FakeEmbedder()
+
+    return {"bge": bge, "minilm": minilm, "fake": fake}
+
+
+def reranker_loaders(settings: ModelSettings) -> dict[str, Loader[Reranker]]:
+    """Return the loaders of rerankers."""
+
+    async def bge_reranker(choice: ModelChoice, path: Path) -> Reranker:
+        from pipelines.engines.bge_reranker import BgeReranker
+
+        return await BgeReranker.load(require_folder(path), name=choice.name, device=choice.device)
+
+    return {"bge-reranker": bge_reranker}
+
+
+async def describe(loaded: Loaded[Transcriber] | Loaded[Diarizer] | Loaded[Embedder] | Loaded[Reranker]) -> ModelInfo:
+    """Return the engine's own description, with its place in the chain."""
+    info = await loaded.engine.info()
+    return replace(info, fallback=loaded.fallback, demo=info.demo or loaded.choice.demo)

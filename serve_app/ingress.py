@@ -1,0 +1,45 @@
+"""The HTTP edge: handles become ports, ports become the application."""
+
+from typing import Any
+
+from ray import serve
+from starlette.types import ASGIApp
+
+from pipelines.stores.dbos_jobs import DbosJobQueue
+from pipelines.stores.fsspec_artifacts import FsspecArtifactStore
+from serve_app.api.application import create_app
+from serve_app.cluster_status import RayClusterStatus
+from serve_app.logs import configure_logs
+from serve_app.metrics import RayMetrics
+from serve_app.ports_assembly import assemble_ports
+from serve_app.resilience import Guard
+from serve_app.services import Services
+from serve_app.settings import Settings
+
+
+class Ingress:
+    """Answers HTTP. Holds no state: jobs, artifacts and passages are read from their stores, without the runner."""
+
+    async def __init__(self, settings: Settings, **handles: Any) -> None:
+        configure_logs(settings.log_level)
+        metrics = RayMetrics()
+        guard = Guard(metrics)
+        ports = assemble_ports(handles, settings, guard)
+        self._services = Services(
+            settings=settings,
+            artifacts=FsspecArtifactStore(settings.data.artifacts),
+            jobs=await DbosJobQueue.connect(settings.data.jobs_url, limits=queue_limits(settings)),
+            reader=ports.reader,
+            transcriber=ports.transcriber,
+            diarizer=ports.diarizer,
+            embedder=ports.embedder,
+            passages=ports.passages,
+            reranker=ports.reranker,
+            language_model=ports.language_model,
+            cluster=RayClusterStatus(serve.get_replica_context().app_name, guard),
+            metrics=metrics,
+        )
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        """Return the application; Serve calls this after the constructor."""
+        return create_app(self._services)

@@ -1,0 +1,182 @@
+"""Serving on this machine: a private Ray, the application of a Serve config file, until somebody says stop.
+
+Everything started here is a child of this process and ends with it; a Ray that was running before is not touched.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import ray
+import yaml
+from ray import serve
+from ray.serve.context import _get_global_client
+from ray.serve.schema import ServeDeploySchema
+
+from pipelines.errors import ModelUnavailable
+from serve_app.build import APPLICATION_NAME
+from serve_app.data_folder import prepare_data_folder
+from serve_app.settings import SHIPPED_FOLDER, Settings
+
+LOCAL_CONFIG = SHIPPED_FOLDER / "configs" / "local.yaml"
+_LOGICAL_CPUS = 16
+"""Ray's CPUs only admit: with sixteen, replicas and tasks find a slot on any laptop; threads are set per engine."""
+_START_LIMIT_S = 300.0
+
+Progress = Callable[[Mapping[str, str]], None]
+"""Is given deployment → status whenever something changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningApplication:
+    """An application that answers HTTP; further deployments may still be loading."""
+
+    url: str
+    port: int
+    data_folder: Path
+    started_s: float
+    """Seconds from the call until ``/health/live`` answered."""
+
+
+def run(config: Path = LOCAL_CONFIG, *, port: int | None = None, data: Path | None = None) -> None:
+    """Serve in the foreground until SIGINT or SIGTERM, then stop what was started."""
+    stop = threading.Event()
+    with serving(config, port=port, data=data) as application:
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, lambda *_: stop.set())
+        print(f"RayScribe answers on {application.url} (API at {application.url}/docs); Ctrl-C stops it.", flush=True)  # noqa: T201 — this is the command's output
+        stop.wait()
+
+
+@contextmanager
+def serving(
+    config: Path = LOCAL_CONFIG,
+    *,
+    port: int | None = None,
+    data: Path | None = None,
+    progress: Progress | None = None,
+    verbose: bool = False,
+) -> Iterator[RunningApplication]:
+    """Start a private Ray, deploy ``config`` and yield once it answers; stop everything on the way out.
+
+    ``port`` None takes the config's port, or the next free one. Raises ModelUnavailable where a deployment cannot be
+    started, with Serve's own words.
+    """
+    begun = time.monotonic()
+    document = yaml.safe_load(config.read_text())
+    settings = _with_data_folder(document, data)
+    prepare_data_folder(settings.data)
+    document["http_options"]["port"] = choose_port(port or document["http_options"]["port"])
+    with _private_ray(verbose=verbose):
+        url = _deploy(document)
+        _wait_until_live(url, progress)
+        yield RunningApplication(
+            url=url,
+            port=document["http_options"]["port"],
+            data_folder=settings.data.root,
+            started_s=time.monotonic() - begun,
+        )
+
+
+def choose_port(wanted: int) -> int:
+    """Return ``wanted`` or the next free port after it; 0 means any. Says who holds a busy one, where that is known."""
+    for port in range(wanted, wanted + 50) if wanted else [0]:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found: int = probe.getsockname()[1]
+            return found
+    raise OSError(f"no free port between {wanted} and {wanted + 49}")
+
+
+def port_holder(port: int) -> str | None:
+    """Name the process that listens on a port ("nginx, pid 812"); None where that cannot be known."""
+    try:
+        connections = psutil.net_connections(kind="tcp")
+    except psutil.Error:
+        return None
+    for connection in connections:
+        if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
+            return f"{psutil.Process(connection.pid).name()}, pid {connection.pid}" if connection.pid else None
+    return None
+
+
+def _with_data_folder(document: dict[str, Any], data: Path | None) -> Settings:
+    arguments = document["applications"][0].setdefault("args", {})
+    if data is not None:
+        arguments.setdefault("data", {})["folder"] = str(data.resolve())
+    return Settings(**arguments)
+
+
+@contextmanager
+def _private_ray(*, verbose: bool) -> Iterator[None]:
+    """Start Ray for this process alone, in a folder of its own that is removed afterwards."""
+    folder = tempfile.mkdtemp(prefix="rayscribe-")
+    os.environ["RAY_AUTH_MODE"] = (
+        "disabled"  # nothing of this Ray is reachable from outside, and no token is left behind
+    )
+    try:
+        ray.init(
+            address="local",
+            num_cpus=_LOGICAL_CPUS,
+            include_dashboard=False,
+            _temp_dir=folder,
+            log_to_driver=verbose,
+            logging_level="WARNING",
+            configure_logging=verbose,
+        )
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _deploy(document: dict[str, Any]) -> str:
+    schema = ServeDeploySchema.model_validate(document)
+    serve.start(
+        proxy_location=schema.proxy_location,
+        http_options=schema.http_options.model_dump(),
+        logging_config=schema.logging_config,
+    )
+    _get_global_client().deploy_apps(schema)
+    return f"http://127.0.0.1:{schema.http_options.port}"
+
+
+def _wait_until_live(url: str, progress: Progress | None) -> None:
+    limit = time.monotonic() + _START_LIMIT_S
+    shown: dict[str, str] = {}
+    while time.monotonic() < limit:
+        application = serve.status().applications.get(APPLICATION_NAME)
+        if application is not None and application.status == "DEPLOY_FAILED":
+            raise ModelUnavailable(f"the application could not be deployed: {application.message}")
+        states = (
+            {name: str(state.status.value) for name, state in application.deployments.items()} if application else {}
+        )
+        if progress and states != shown:
+            progress(states)
+            shown = states
+        if _is_live(url):
+            return
+        time.sleep(0.2)
+    raise ModelUnavailable(f"the application did not answer within {_START_LIMIT_S:.0f} s")
+
+
+def _is_live(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health/live", timeout=2.0).is_success
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,101 @@
+"""Every metric of this product: name, kind, labels, unit. Exported to Prometheus by Ray with the prefix ``ray_``.
+
+No label ever holds a tenant, an id or spoken content: they would leak, and their number is not bounded.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ray.util.metrics import Counter, Gauge, Histogram
+
+_SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
+_SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+_RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """Declaration of one metric."""
+
+    kind: Literal["counter", "gauge", "histogram"]
+    description: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+METRICS: dict[str, Metric] = {
+    "jobs_submitted": Metric(kind="counter", description="Jobs acknowledged.", labels=("priority",)),
+    "jobs_ended": Metric(kind="counter", description="Jobs that ended.", labels=("status",)),
+    "job_rtf": Metric(kind="histogram", description="Processing seconds by second of audio.", buckets=_RATIOS),
+    "stage_seconds": Metric(
+        kind="histogram", description="Seconds a stage of a job took.", labels=("stage",), buckets=_SECONDS
+    ),
+    "windows_decoded": Metric(kind="counter", description="Windows transcribed.", labels=("outcome",)),
+    "window_batch_fill": Metric(
+        kind="histogram", description="Share of the transcriber's batch that was filled.", buckets=_SHARES
+    ),
+    "window_batch_seconds": Metric(
+        kind="histogram", description="Seconds one batch of windows took.", buckets=_SECONDS
+    ),
+    "windows_waiting": Metric(kind="gauge", description="Windows waiting for a place in a batch."),
+    "fallbacks": Metric(
+        kind="counter", description="Times something else than wanted was used.", labels=("stage", "used")
+    ),
+    "model_loads": Metric(
+        kind="counter", description="Attempts to load a model.", labels=("role", "backend", "outcome")
+    ),
+    "embedding_batch_size": Metric(
+        kind="histogram", description="Texts in one batch of the embedder.", buckets=(1, 2, 4, 8, 16, 32, 64)
+    ),
+    "searches": Metric(kind="counter", description="Searches answered.", labels=("mode", "outcome")),
+    "search_seconds": Metric(kind="histogram", description="Seconds a search took.", buckets=_SECONDS),
+    "uploads": Metric(kind="counter", description="Uploads received or refused.", labels=("outcome",)),
+    "upload_bytes": Metric(kind="counter", description="Bytes received in uploads."),
+    "http_requests": Metric(kind="counter", description="Requests answered.", labels=("route", "method", "status")),
+    "http_seconds": Metric(
+        kind="histogram", description="Seconds until a response was complete.", labels=("route",), buckets=_SECONDS
+    ),
+    "dependency_retries": Metric(kind="counter", description="Calls repeated.", labels=("dependency",)),
+    "breaker_open": Metric(kind="gauge", description="1 while a breaker refuses calls.", labels=("dependency",)),
+    "citations_removed": Metric(kind="counter", description="Citations that did not hold.", labels=("reason",)),
+}
+
+
+class RayMetrics:
+    """Implements MetricsSink with Ray's metrics. An undeclared name or label is a KeyError: it would go unnoticed."""
+
+    def __init__(self) -> None:
+        """Create metrics when they are first used: each takes a registration in Ray's core."""
+        self._made: dict[str, Any] = {}
+
+    def count(self, name: str, value: float = 1.0, **labels: str) -> None:
+        """Add ``value`` to a counter."""
+        self._metric(name).inc(value, tags=_checked(name, labels))
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """Record one value of a histogram."""
+        self._metric(name).observe(value, tags=_checked(name, labels))
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        self._metric(name).set(value, tags=_checked(name, labels))
+
+    def _metric(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = _make(name, METRICS[name])
+        return self._made[name]
+
+
+def _make(name: str, metric: Metric) -> Any:
+    full_name = f"rayscribe_{name}"
+    if metric.kind == "histogram":
+        return Histogram(full_name, metric.description, boundaries=list(metric.buckets), tag_keys=metric.labels)
+    kind = Counter if metric.kind == "counter" else Gauge
+    return kind(full_name, metric.description, tag_keys=metric.labels)
+
+
+def _checked(name: str, labels: dict[str, str]) -> dict[str, str]:
+    declared = METRICS[name].labels
+    if set(labels) != set(declared):
+        raise KeyError(f"metric {name} takes the labels {declared}, not {tuple(labels)}")
+    return labels
