@@ -136,3 +136,29 @@ CALL = _turns(
 
 SCRIPTS = {"project-meeting": MEETING, "biology-lecture": LECTURE, "support-call": CALL}
 """The recordings by file name."""
+
+QUESTIONS: dict[str, tuple[tuple[str, str], ...]] = {
+    "project-meeting": (
+        ("When is the deadline for the mobile app?", "The deadline for the mobile app is Friday"),
+        ("How large is the budget for the launch?", "The budget for the launch is eighty thousand"),
+        ("Where will the launch be?", "The launch will be in Toronto"),
+        ("What does a new backup server cost?", "A new backup server costs"),
+        ("Who will prepare the hiring plan?", "Nina will prepare the hiring plan"),
+        ("What is the biggest risk?", "The biggest risk is"),
+    ),
+    "biology-lecture": (
+        ("What is photosynthesis?", "Photosynthesis is how plants turn"),
+        ("At which temperature is photosynthesis fastest?", "Yes, photosynthesis is slow"),
+        ("Why are leaves green?", "No, Julia, plants absorb red light"),
+        ("When is the exam?", "The exam for this course is on Monday"),
+        ("Which chapter should we read?", "Please read chapter six"),
+    ),
+    "support-call": (
+        ("What is the order number?", "Yes, my order number"),
+        ("How much did the customer pay?", "I see that you paid"),
+        ("What is wrong with the printer?", "The power supply is very hot"),
+        ("When will the new printer arrive?", "It will arrive at your house"),
+        ("Where is the printer sent?", "Of course, I will send the printer"),
+    ),
+}
+"""Questions a listener may ask of a recording, with how the sentence begins that answers each."""
