@@ -1,0 +1,128 @@
+"""Speakers from a diarization onto the words and segments of a transcript.
+
+Each word takes the speaker of the exclusive turn that it overlaps most, as in whisperX (Bain et al. 2023); what a
+turn boundary and a word timestamp disagree about by a word is smoothed inside a sentence; then segments are cut where
+the speaker changes, so that every segment has one.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
+
+from pipelines.domain.transcript import Diarization, Segment, SpeakerTurn, Transcript, Word
+from pipelines.steps.locate_words import TimedWord, locate_words
+
+_SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttributionOptions:
+    """How far a speaker reaches, and what is too short to be a change of speaker."""
+
+    tolerance_s: float = 2.0
+    """A word that no turn overlaps goes to the nearest turn, if that is at most so far away."""
+    flicker_words: int = 1
+    """A run of at most so many timed words, inside a sentence of somebody else, is no change of speaker …"""
+    flicker_s: float = 0.6
+    """… unless it takes longer than this."""
+    estimated_flicker_words: int = 2
+    """The same for segments without word times, where a word's time is only estimated from its place."""
+
+
+def assign_speakers(
+    transcript: Transcript, diarization: Diarization, options: AttributionOptions | None = None
+) -> Transcript:
+    """Return the transcript with speakers, its segments cut where the speaker changes and numbered anew.
+
+    No word is lost, changed or moved. A segment out of every turn's reach keeps the speaker it had (usually None).
+    """
+    options = options or AttributionOptions()
+    turns = sorted(diarization.exclusive_turns, key=lambda turn: turn.start_s)
+    if not turns:
+        return transcript
+    pieces = [piece for segment in transcript.segments for piece in _attribute(segment, turns, options)]
+    return replace(transcript, segments=tuple(replace(piece, id=number) for number, piece in enumerate(pieces)))
+
+
+def speaker_at(start_s: float, end_s: float, turns: Sequence[SpeakerTurn], tolerance_s: float) -> str | None:
+    """Return who speaks from start to end: most overlap, else nearest; None beyond ``tolerance_s``.
+
+    ``turns`` are sorted and do not overlap each other.
+    """
+    first = max(0, bisect_left(turns, start_s, key=lambda turn: turn.end_s) - 1)
+    best, best_rank = None, (0.0, -tolerance_s)
+    for turn in turns[first:]:
+        overlap = min(end_s, turn.end_s) - max(start_s, turn.start_s)
+        rank = (max(0.0, overlap), min(0.0, overlap))
+        if rank > best_rank or (best is None and rank == best_rank):
+            best, best_rank = turn.speaker, rank
+        if turn.start_s - end_s > tolerance_s:
+            break
+    return best
+
+
+def _attribute(segment: Segment, turns: Sequence[SpeakerTurn], options: AttributionOptions) -> list[Segment]:
+    words = locate_words(segment)
+    heard = [speaker_at(word.start_s, word.end_s, turns, options.tolerance_s) for word in words]
+    if not any(heard):
+        return [segment]
+    return _cut(segment, words, _smooth(_fill(heard), words, options))
+
+
+def _fill(speakers: Sequence[str | None]) -> list[str]:
+    """Give a word without speaker that of the word before it in its segment, or after it at the start."""
+    current = next(speaker for speaker in speakers if speaker)
+    return [current := speaker or current for speaker in speakers]
+
+
+def _smooth(speakers: list[str], words: Sequence[TimedWord], options: AttributionOptions) -> list[str]:
+    """Undo short runs that stand inside one sentence of one other speaker."""
+    smooth = list(speakers)
+    start = 0
+    for speaker, run in groupby(speakers):
+        end = start + len(list(run))
+        inside = start > 0 and end < len(words) and smooth[start - 1] == speakers[end] != speaker
+        if inside and _is_flicker(words[start - 1 : end], options):
+            smooth[start:end] = [speakers[end]] * (end - start)
+        start = end
+    return smooth
+
+
+def _is_flicker(before_and_run: Sequence[TimedWord], options: AttributionOptions) -> bool:
+    """Say whether the words after the first one are too few and too short, and mid-sentence, to be an own turn."""
+    before, run = before_and_run[0], before_and_run[1:]
+    if any(word.text.endswith(_SENTENCE_ENDS) for word in (before, run[-1])):
+        return False
+    if run[0].estimated:
+        return len(run) <= options.estimated_flicker_words
+    return len(run) <= options.flicker_words and run[-1].end_s - run[0].start_s <= options.flicker_s
+
+
+def _cut(segment: Segment, words: Sequence[TimedWord], speakers: Sequence[str]) -> list[Segment]:
+    changes = [place for place in range(1, len(words)) if speakers[place] != speakers[place - 1]]
+    bounds = [0, *changes, len(words)]
+    return [_piece(segment, words, speakers[first], first, last) for first, last in pairwise(bounds)]
+
+
+def _piece(segment: Segment, words: Sequence[TimedWord], speaker: str, first: int, last: int) -> Segment:
+    """Return words ``first`` to ``last`` (exclusive) of a segment as a segment; outer times stay the segment's."""
+    timed = tuple(replace(word, speaker=speaker) for word in segment.words[first:last])
+    if (first, last) == (0, len(words)):
+        return replace(segment, speaker=speaker, words=timed)
+    start = words[first].offset if first else 0
+    end = words[last].offset if last < len(words) else len(segment.text)
+    return replace(
+        segment,
+        start_s=words[first].start_s if first else segment.start_s,
+        end_s=words[last - 1].end_s if last < len(words) else segment.end_s,
+        text=segment.text[start:end].strip(),
+        speaker=speaker,
+        confidence=_confidence(timed, segment.confidence),
+        words=timed,
+    )
+
+
+def _confidence(words: Sequence[Word], otherwise: float | None) -> float | None:
+    known = [word.confidence for word in words if word.confidence is not None]
+    return sum(known) / len(known) if known else otherwise

@@ -1,0 +1,78 @@
+"""A sparse vector made from the words of a text, for embedders that have no lexical weights of their own.
+
+Passages get the term-frequency half of BM25 (Robertson and Zaragoza 2009), with a fixed average length because a
+passage is embedded alone; the other half, inverse document frequency, is Qdrant's ``idf`` modifier on the collection,
+which knows how many passages hold a term at the moment of the search.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections import Counter
+
+from pipelines.domain.passage import SparseVector
+
+SATURATION = 1.2
+"""BM25's k1: how soon another occurrence of the same word stops to matter."""
+
+LENGTH_NORMALIZATION = 0.75
+"""BM25's b: how much a long passage is held against its words."""
+
+AVERAGE_WORDS = 60
+"""Words of a passage of ordinary length, as ``chunk_transcript`` cuts them."""
+
+_APOSTROPHES = re.compile(r"['’`]")
+_UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0e7f"
+"""Japanese, Chinese and Thai are written without spaces: their words are taken as pairs of characters."""
+_TERMS = re.compile(rf"[{_UNSPACED}]+|[^\W{_UNSPACED}]+")
+_IS_UNSPACED = re.compile(rf"[{_UNSPACED}]")
+
+
+def weigh_passage(text: str) -> SparseVector:
+    """Return one weight a distinct term of a passage, larger for repeated terms and for shorter passages."""
+    terms = split_terms(text)
+    length = 1 - LENGTH_NORMALIZATION + LENGTH_NORMALIZATION * len(terms) / AVERAGE_WORDS
+    return _vector(
+        {
+            term: count * (SATURATION + 1) / (count + SATURATION * length)
+            for term, count in Counter(map(term_id, terms)).items()
+        }
+    )
+
+
+def weigh_query(text: str) -> SparseVector:
+    """Return weight 1 for each distinct term of a question."""
+    return _vector({term_id(term): 1.0 for term in split_terms(text)})
+
+
+def split_terms(text: str) -> list[str]:
+    """Return the terms of a text as they are compared: case and form folded, English plurals and possessives cut."""
+    folded = _APOSTROPHES.sub("", unicodedata.normalize("NFKC", text).casefold())
+    return [term for match in _TERMS.findall(folded) for term in _terms_of(match)]
+
+
+def term_id(term: str) -> int:
+    """Return the 32-bit id of a term: a hash, so that no vocabulary has to be kept or agreed on."""
+    return int.from_bytes(hashlib.blake2b(term.encode(), digest_size=4).digest())
+
+
+def _terms_of(word: str) -> list[str]:
+    if _IS_UNSPACED.match(word):
+        return [word[place : place + 2] for place in range(max(1, len(word) - 1))]
+    return [_singular(word)]
+
+
+def _singular(word: str) -> str:
+    """Cut an English plural, as Harman's S-stemmer does (1991): too weak to be wrong in other languages."""
+    if len(word) > 4 and word.endswith("ies") and not word.endswith(("eies", "aies")):
+        return word[:-3] + "y"
+    if len(word) > 3 and word.endswith("es") and not word.endswith(("aes", "ees", "oes")):
+        return word[:-1]
+    if len(word) > 3 and word.endswith("s") and not word.endswith(("us", "ss")):
+        return word[:-1]
+    return word
+
+
+def _vector(weights: dict[int, float]) -> SparseVector:
+    indices = tuple(sorted(weights))
+    return SparseVector(indices=indices, values=tuple(weights[index] for index in indices))

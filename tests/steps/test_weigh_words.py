@@ -1,0 +1,60 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.steps.weigh_words import split_terms, term_id, weigh_passage, weigh_query
+
+
+@pytest.mark.parametrize(
+    ("text", "terms"),
+    [
+        ("The Trains' delays", ["the", "train", "delay"]),
+        ("Anna's batteries, 42 boxes", ["anna", "battery", "42", "boxe"]),
+        ("ＦＵＬＬ ｗｉｄｔｈ Straße", ["full", "width", "strasse"]),
+        ("class bus series", ["class", "bus", "sery"]),
+        ("今日は good", ["今日", "日は", "good"]),
+        ("我", ["我"]),
+        ("…!", []),
+    ],
+)
+def test_terms(text: str, terms: list[str]) -> None:
+    assert split_terms(text) == terms
+
+
+def test_ids_never_change() -> None:
+    assert term_id("train") == 0x438290BF
+
+
+def test_a_repeated_word_weighs_more_but_less_than_twice() -> None:
+    once = dict(zip(*_pairs("rain wind"), strict=True))
+    twice = dict(zip(*_pairs("rain rain wind"), strict=True))
+    rain = term_id("rain")
+    assert once[rain] < twice[rain] < 2 * once[rain]
+
+
+def test_a_word_weighs_more_in_a_short_passage() -> None:
+    rain = term_id("rain")
+    short, long = (dict(zip(*_pairs(text), strict=True)) for text in ("rain", "rain " + "other words " * 50))
+    assert short[rain] > long[rain]
+
+
+def test_a_question_weighs_each_word_once() -> None:
+    assert weigh_query("where, where is it").values == (1.0, 1.0, 1.0)
+
+
+def test_no_words_no_weights() -> None:
+    assert weigh_passage("").indices == weigh_query("?").indices == ()
+
+
+@given(st.text())
+def test_vectors_are_sorted_unique_and_positive(text: str) -> None:
+    for vector in (weigh_passage(text), weigh_query(text)):
+        assert list(vector.indices) == sorted(set(vector.indices))
+        assert all(0 <= index < 2**32 for index in vector.indices)
+        assert len(vector.indices) == len(vector.values)
+        assert all(value > 0 for value in vector.values)
+
+
+def _pairs(text: str) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    vector = weigh_passage(text)
+    return vector.indices, vector.values
