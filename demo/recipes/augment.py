@@ -9,6 +9,7 @@ from typing import Any
 
 import av
 import numpy as np
+from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import butter, fftconvolve, resample_poly, sosfilt
 
 from demo.recipes.speech import SAMPLE_RATE_HZ, Samples
@@ -31,9 +32,10 @@ def make_noise(length: int, rng: np.random.Generator) -> Samples:
     """`length` samples of noise with unit power: anything from a rumble to a hiss, sometimes with mains hum."""
     if not length:
         return np.zeros(0, np.float32)
-    frequencies_hz = np.fft.rfftfreq(length, 1 / SAMPLE_RATE_HZ)
-    spectrum = np.fft.rfft(rng.standard_normal(length)) * np.maximum(frequencies_hz, 40.0) ** -rng.uniform(0.0, 1.2)
-    noise = np.fft.irfft(spectrum, length)
+    whole = next_fast_len(length)
+    frequencies_hz = np.fft.rfftfreq(whole, 1 / SAMPLE_RATE_HZ)
+    spectrum = rfft(rng.standard_normal(whole)) * np.maximum(frequencies_hz, 40.0) ** -rng.uniform(0.0, 1.2)
+    noise = irfft(spectrum, whole)[:length]
     noise /= noise.std() + 1e-12
     if rng.random() < 0.2:
         hum_hz = rng.choice([50.0, 60.0])
@@ -119,7 +121,7 @@ def augment(samples: Samples, rng: np.random.Generator) -> Samples:
         samples = add_noise(samples, rng, float(rng.uniform(8, 35)))
     if rng.random() < 0.17:
         samples = telephone(set_level(samples, float(rng.uniform(0.2, 0.9))), a_law=bool(rng.random() < 0.4))
-    elif rng.random() < 0.17:
+    elif rng.random() < 0.12:
         container, codec, bit_rate = CODECS[int(rng.integers(len(CODECS)))]
         samples = through_codec(samples, container, codec, bit_rate)
     return set_level(samples, float(10 ** rng.uniform(-1.0, 0.0)))

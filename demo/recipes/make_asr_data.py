@@ -23,7 +23,7 @@ from demo.recipes.speech import ACCENTS, SAMPLE_RATE_HZ, Samples, Synthesizer, V
 from demo.recipes.text import make_sentence
 
 DEFAULT_FOLDER = Path("demo/training/asr/data")
-SYNTHESIZER_SHARES: dict[Synthesizer, float] = {"espeak-ng": 0.62, "flite": 0.34, "festival": 0.04}
+SYNTHESIZER_SHARES: dict[Synthesizer, float] = {"espeak-ng": 0.61, "flite": 0.38, "festival": 0.01}
 """How often each speaks; festival is slow to start, the rest is cheap."""
 LONGEST_S = 13.5
 NO_SPEECH_SHARE = 0.05
