@@ -37,7 +37,7 @@ _DEPLOYMENTS: dict[str, dict[str, Any]] = {
     # Every open event stream and upload holds a slot for its life; the work is elsewhere.
     "Ingress": {"max_ongoing_requests": 1000, "max_queued_requests": 2000, "graceful_shutdown_timeout_s": 60.0},
 }
-_HEALTH = {"health_check_period_s": 5.0, "health_check_timeout_s": 30.0}
+_HEALTH: dict[str, Any] = {"health_check_period_s": 5.0, "health_check_timeout_s": 30.0}
 
 
 def build_application(settings: Settings) -> Application:
@@ -57,11 +57,12 @@ def build_application(settings: Settings) -> Application:
 def _deploy(name: str, deployed: type, settings: Settings, *, threads: int = 1, **handles: Any) -> Application:
     """Make a deployment of a plain class. ``threads`` reaches the numeric libraries, which read the environment."""
     environment = PRIVATE_ENVIRONMENT | {"OMP_NUM_THREADS": str(threads)}
-    deployment = serve.deployment(
+    deployment: Any = serve.deployment(
         deployed,
         name=name,
         ray_actor_options={"num_cpus": 1, "runtime_env": {"env_vars": environment}},
         **_HEALTH,
         **_DEPLOYMENTS[name],
     )
-    return deployment.bind(settings, **handles)
+    bound: Application = deployment.bind(settings, **handles)
+    return bound

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 
 from ray import serve
+from ray.serve.schema import ReplicaState
 
 from serve_app.resilience import Guard
 from serve_app.services import DeploymentState
@@ -27,7 +28,7 @@ class RayClusterStatus:
             DeploymentState(
                 name=name,
                 status=str(deployment.status.value),
-                replicas=deployment.replica_states.get("RUNNING", 0),
+                replicas=deployment.replica_states.get(ReplicaState.RUNNING, 0),
                 message=deployment.message,
             )
             for name, deployment in sorted(application.deployments.items())

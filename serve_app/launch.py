@@ -3,6 +3,7 @@
 Everything started here is a child of this process and ends with it; a Ray that was running before is not touched.
 """
 
+import logging
 import os
 import shutil
 import signal
@@ -126,9 +127,8 @@ def _with_data_folder(document: dict[str, Any], data: Path | None) -> Settings:
 def _private_ray(*, verbose: bool) -> Iterator[None]:
     """Start Ray for this process alone, in a folder of its own that is removed afterwards."""
     folder = tempfile.mkdtemp(prefix="rayscribe-")
-    os.environ["RAY_AUTH_MODE"] = (
-        "disabled"  # nothing of this Ray is reachable from outside, and no token is left behind
-    )
+    # Nothing of this Ray is reachable from outside, and no token should be left behind.
+    os.environ["RAY_AUTH_MODE"] = "disabled"
     try:
         ray.init(
             address="local",
@@ -136,7 +136,7 @@ def _private_ray(*, verbose: bool) -> Iterator[None]:
             include_dashboard=False,
             _temp_dir=folder,
             log_to_driver=verbose,
-            logging_level="WARNING",
+            logging_level=logging.WARNING,
             configure_logging=verbose,
         )
         yield
@@ -152,7 +152,8 @@ def _deploy(document: dict[str, Any]) -> str:
         http_options=schema.http_options.model_dump(),
         logging_config=schema.logging_config,
     )
-    _get_global_client().deploy_apps(schema)
+    client: Any = _get_global_client()
+    client.deploy_apps(schema)
     return f"http://127.0.0.1:{schema.http_options.port}"
 
 
@@ -163,9 +164,8 @@ def _wait_until_live(url: str, progress: Progress | None) -> None:
         application = serve.status().applications.get(APPLICATION_NAME)
         if application is not None and application.status == "DEPLOY_FAILED":
             raise ModelUnavailable(f"the application could not be deployed: {application.message}")
-        states = (
-            {name: str(state.status.value) for name, state in application.deployments.items()} if application else {}
-        )
+        deployments = application.deployments if application is not None else {}
+        states = {name: str(state.status.value) for name, state in deployments.items()}
         if progress and states != shown:
             progress(states)
             shown = states

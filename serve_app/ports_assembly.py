@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.ports import LanguageModel
+from serve_app.remote_passages import RemotePassageStore
 from serve_app.remote_ports import (
     RemoteDiarizer,
     RemoteEmbedder,
-    RemotePassageStore,
     RemoteRecordingReader,
     RemoteReranker,
     RemoteTranscriber,
@@ -34,7 +34,7 @@ def assemble_ports(handles: dict[str, Any], settings: Settings, guard: Guard) ->
     policy = settings.resilience.model
     reranker = handles.get("Reranker")
     return RemotePorts(
-        reader=RemoteRecordingReader(settings.data.artifacts),
+        reader=RemoteRecordingReader(settings.data.artifacts, settings.audio.detector),
         transcriber=RemoteTranscriber(handles["Transcriber"], "transcriber", guard, policy),
         diarizer=RemoteDiarizer(handles["Diarizer"], "diarizer", guard, policy),
         embedder=RemoteEmbedder(handles["Embedder"], "embedder", guard, policy),

@@ -13,6 +13,8 @@ import ray
 
 from pipelines.domain.audio import AudioExtent, Recording, Window, WindowingOptions
 from pipelines.domain.job import Upload
+from pipelines.fakes.models import FakeSpeechDetector
+from pipelines.ports import SpeechDetector
 from pipelines.samples import Samples
 
 _UNREAD_OBJECTS = 8
@@ -30,24 +32,31 @@ def probe_recording(artifacts: str, upload: Upload) -> Recording:
 
 
 def _produce_windows(
-    artifacts: str, artifact: str, options: WindowingOptions, first_index: int
+    artifacts: str, artifact: str, options: WindowingOptions, first_index: int, detector: str
 ) -> Iterator[Window | AudioExtent | Samples]:
     """Yield, for each window, the window without samples and then its samples; at the end the extent.
 
     Two objects a window, so that its description reaches the flow while its samples stay in the object store.
     """
     from pipelines.engines.pyav_decoder import PyavDecoder
-    from pipelines.engines.silero_detector import SileroDetector
     from pipelines.flows.read_windows import read_windows
     from pipelines.stores.fsspec_artifacts import FsspecArtifactStore
 
     with FsspecArtifactStore(artifacts).open(artifact) as source:
-        for item in read_windows(PyavDecoder(), SileroDetector.load(options), source, options, first_index=first_index):
+        for item in read_windows(PyavDecoder(), _detector(detector, options), source, options, first_index=first_index):
             if isinstance(item, Window):
                 yield replace(item, samples=None)
                 yield np.asarray(item.samples)
             else:
                 yield item
+
+
+def _detector(name: str, options: WindowingOptions) -> SpeechDetector:
+    if name == "scripted":
+        return FakeSpeechDetector(min_silence_s=options.min_silence_duration_ms / 1000)
+    from pipelines.engines.silero_detector import SileroDetector
+
+    return SileroDetector(options)
 
 
 speech_windows: Any = cast(Any, ray.remote)(

@@ -13,7 +13,7 @@ from ray.exceptions import RayError
 from pipelines.domain.audio import AudioExtent, Recording, Window, WindowingOptions
 from pipelines.domain.job import Upload
 from pipelines.domain.model import ModelInfo
-from pipelines.domain.passage import CollectionInfo, Embedding, Hit, Passage, SearchFilters, SearchMode
+from pipelines.domain.passage import Embedding
 from pipelines.domain.transcript import (
     Diarization,
     DiarizationOptions,
@@ -21,11 +21,11 @@ from pipelines.domain.transcript import (
     TranscriptionOptions,
     WindowTranscript,
 )
-from pipelines.errors import ModelUnavailable, PassageStoreUnavailable
+from pipelines.errors import ModelUnavailable
 from serve_app import recording_tasks
 from serve_app.remote_calls import call, raise_translated
 from serve_app.resilience import Guard
-from serve_app.settings import Policy, ResilienceSettings
+from serve_app.settings import Policy
 
 _INFO = Policy(timeout_s=10.0, retries=0)
 """Health and model lists ask every deployment: one that is still loading is said to be, not waited for."""
@@ -36,9 +36,10 @@ _DECODING_S_PER_AUDIO_S = 10.0
 class RemoteRecordingReader:
     """Implements RecordingReader with Ray tasks: decoding a stranger's file never happens in a process that serves."""
 
-    def __init__(self, artifacts: str) -> None:
-        """Take the artifact store's URL, which the tasks open themselves."""
+    def __init__(self, artifacts: str, detector: str) -> None:
+        """Take the artifact store's URL, which the tasks open themselves, and the speech detector's name."""
         self._artifacts = artifacts
+        self._detector = detector
 
     async def probe(self, upload: Upload) -> Recording:
         """Read the headers in a task."""
@@ -52,7 +53,9 @@ class RemoteRecordingReader:
         self, artifact: str, options: WindowingOptions, *, first_index: int = 0
     ) -> AsyncGenerator[Window | AudioExtent, None]:
         """Yield windows whose samples are object references; the task waits while more than a few are unread."""
-        produced = recording_tasks.speech_windows.remote(self._artifacts, artifact, options, first_index)
+        produced = recording_tasks.speech_windows.remote(
+            self._artifacts, artifact, options, first_index, self._detector
+        )
         try:
             async for reference in produced:
                 item = await reference
@@ -162,70 +165,3 @@ class RemoteReranker(RemoteModel):
         """Score texts against a query."""
         scores: tuple[float, ...] = await self._call(self.handle.rerank, query, tuple(texts))
         return scores
-
-
-class RemotePassageStore:
-    """Implements PassageStore through the deployment that owns it."""
-
-    def __init__(self, handle: Any, guard: Guard, resilience: ResilienceSettings) -> None:
-        """Take the handle of the owner, and the policies for reading and writing."""
-        self._handle = handle
-        self._guard = guard
-        self._search = resilience.passages_search
-        self._write = resilience.passages_write
-
-    async def ensure_collection(self, tenant: str, collection: str, embedder: ModelInfo) -> None:
-        """Create the collection where it does not exist."""
-        await self._call(self._write, "ensure_collection", tenant, collection, embedder)
-
-    async def upsert(
-        self, tenant: str, collection: str, passages: Sequence[Passage], embeddings: Sequence[Embedding]
-    ) -> None:
-        """Write passages under their ids."""
-        await self._call(self._write, "upsert", tenant, collection, tuple(passages), tuple(embeddings))
-
-    async def search(
-        self,
-        tenant: str,
-        collection: str,
-        query: Embedding,
-        *,
-        mode: SearchMode,
-        top_k: int,
-        filters: SearchFilters,
-        embedder: ModelInfo,
-    ) -> tuple[Hit, ...]:
-        """Find the best passages."""
-        hits: tuple[Hit, ...] = await self._call(
-            self._search, "search", tenant, collection, query, mode, top_k, filters, embedder
-        )
-        return hits
-
-    async def passages(self, tenant: str, collection: str, job_id: str) -> tuple[Passage, ...]:
-        """Return all passages of one job."""
-        found: tuple[Passage, ...] = await self._call(self._search, "passages", tenant, collection, job_id)
-        return found
-
-    async def delete_job(self, tenant: str, collection: str, job_id: str) -> None:
-        """Remove one job's passages."""
-        await self._call(self._write, "delete_job", tenant, collection, job_id)
-
-    async def collections(self, tenant: str) -> tuple[CollectionInfo, ...]:
-        """List this tenant's collections."""
-        found: tuple[CollectionInfo, ...] = await self._call(self._search, "collections", tenant)
-        return found
-
-    async def delete_collection(self, tenant: str, collection: str) -> None:
-        """Remove a collection."""
-        await self._call(self._write, "delete_collection", tenant, collection)
-
-    async def _call(self, policy: Policy, verb: str, *arguments: Any) -> Any:
-        try:
-            return await self._guard.call(
-                "passage store",
-                policy,
-                lambda: call(getattr(self._handle, verb), *arguments),
-                unavailable=PassageStoreUnavailable,
-            )
-        except ModelUnavailable as error:
-            raise PassageStoreUnavailable("the vector store's owner is being replaced", None, 5.0) from error

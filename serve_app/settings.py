@@ -136,6 +136,21 @@ class ResilienceSettings(Section):
     language_model: Policy = Policy(timeout_s=120.0, retries=1, failures_to_open=5, open_s=30.0)
 
 
+class AudioSettings(Section):
+    """How speech is found and cut before any model hears it."""
+
+    detector: Literal["silero", "scripted"] = "silero"
+    """``scripted`` belongs to the fakes: it hears what ``pipelines/fakes/scripted_speech.py`` writes into samples."""
+    speech_threshold: float = Field(default=0.5, gt=0, lt=1)
+    """Speech probability from which a frame counts as speech."""
+    min_silence_duration_ms: int = Field(default=500, ge=0)
+    """Shorter pauses do not end a stretch of speech."""
+    speech_pad_ms: int = Field(default=400, ge=0)
+    """Added before and after each stretch of speech."""
+    max_window_s: float = Field(default=30.0, ge=1, le=30)
+    """Longest window; Whisper hears 30 s at most."""
+
+
 class ModelChoice(Section):
     """One entry of a model chain."""
 
@@ -221,6 +236,7 @@ class Settings(BaseSettings):
     keys: tuple[ApiKey, ...] = ()
     limits: LimitSettings = LimitSettings()
     resilience: ResilienceSettings = ResilienceSettings()
+    audio: AudioSettings = AudioSettings()
     transcriber: ModelSettings = ModelSettings()
     diarizer: ModelSettings = ModelSettings()
     embedder: ModelSettings = ModelSettings()

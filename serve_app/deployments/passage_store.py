@@ -1,58 +1,24 @@
 """The owner of the vector store: Qdrant's local mode locks its folder, so exactly one process may hold it."""
 
-from collections.abc import Sequence
+from typing import Any
 
-from pipelines.domain.model import ModelInfo
-from pipelines.domain.passage import CollectionInfo, Embedding, Hit, Passage, SearchFilters, SearchMode
+from pipelines.ports import PassageStore
 from pipelines.stores.qdrant_passages import QdrantPassageStore
 from serve_app.logs import configure_logs
 from serve_app.settings import Settings
 
+_VERBS = frozenset(name for name in vars(PassageStore) if not name.startswith("_"))
+
 
 class PassageStoreDeployment:
-    """Owns the connection to Qdrant, or its local folder. Verbs are PassageStore's, with positional arguments."""
+    """Owns the connection to Qdrant, or its local folder."""
 
     async def __init__(self, settings: Settings) -> None:
         configure_logs(settings.log_level)
-        self._store = await QdrantPassageStore.open(settings.data.passages)
+        self._store: PassageStore = await QdrantPassageStore.open(settings.data.passages)
 
-    async def ensure_collection(self, tenant: str, collection: str, embedder: ModelInfo) -> None:
-        """Create the collection where it does not exist."""
-        await self._store.ensure_collection(tenant, collection, embedder)
-
-    async def upsert(
-        self, tenant: str, collection: str, passages: Sequence[Passage], embeddings: Sequence[Embedding]
-    ) -> None:
-        """Write passages under their ids."""
-        await self._store.upsert(tenant, collection, passages, embeddings)
-
-    async def search(
-        self,
-        tenant: str,
-        collection: str,
-        query: Embedding,
-        mode: SearchMode,
-        top_k: int,
-        filters: SearchFilters,
-        embedder: ModelInfo,
-    ) -> tuple[Hit, ...]:
-        """Find the best passages."""
-        return await self._store.search(
-            tenant, collection, query, mode=mode, top_k=top_k, filters=filters, embedder=embedder
-        )
-
-    async def passages(self, tenant: str, collection: str, job_id: str) -> tuple[Passage, ...]:
-        """Return all passages of one job."""
-        return await self._store.passages(tenant, collection, job_id)
-
-    async def delete_job(self, tenant: str, collection: str, job_id: str) -> None:
-        """Remove one job's passages."""
-        await self._store.delete_job(tenant, collection, job_id)
-
-    async def collections(self, tenant: str) -> tuple[CollectionInfo, ...]:
-        """List a tenant's collections."""
-        return await self._store.collections(tenant)
-
-    async def delete_collection(self, tenant: str, collection: str) -> None:
-        """Remove a collection."""
-        await self._store.delete_collection(tenant, collection)
+    async def perform(self, verb: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Call one verb of the PassageStore port; the caller's side is ``remote_passages.py``."""
+        if verb not in _VERBS:
+            raise AttributeError(f"the passage store has no verb {verb!r}")
+        return await getattr(self._store, verb)(*arguments, **options)

@@ -1,0 +1,81 @@
+"""The PassageStore port over the handle of the deployment that owns the vector store."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pipelines.domain.model import ModelInfo
+from pipelines.domain.passage import CollectionInfo, Embedding, Hit, Passage, SearchFilters, SearchMode
+from pipelines.errors import ModelUnavailable, PassageStoreUnavailable
+from serve_app.remote_calls import call
+from serve_app.resilience import Guard
+from serve_app.settings import Policy, ResilienceSettings
+
+
+class RemotePassageStore:
+    """Implements PassageStore; reading and writing have policies of their own."""
+
+    def __init__(self, handle: Any, guard: Guard, resilience: ResilienceSettings) -> None:
+        """Take the owner's handle."""
+        self._handle = handle
+        self._guard = guard
+        self._reading = resilience.passages_search
+        self._writing = resilience.passages_write
+
+    async def ensure_collection(self, tenant: str, collection: str, embedder: ModelInfo) -> None:
+        """Create the collection where it does not exist."""
+        await self._perform(self._writing, "ensure_collection", tenant, collection, embedder)
+
+    async def upsert(
+        self, tenant: str, collection: str, passages: Sequence[Passage], embeddings: Sequence[Embedding]
+    ) -> None:
+        """Write passages under their ids."""
+        await self._perform(self._writing, "upsert", tenant, collection, tuple(passages), tuple(embeddings))
+
+    async def search(
+        self,
+        tenant: str,
+        collection: str,
+        query: Embedding,
+        *,
+        mode: SearchMode,
+        top_k: int,
+        filters: SearchFilters,
+        embedder: ModelInfo,
+    ) -> tuple[Hit, ...]:
+        """Find the best passages."""
+        options = {"mode": mode, "top_k": top_k, "filters": filters, "embedder": embedder}
+        hits: tuple[Hit, ...] = await self._perform(self._reading, "search", tenant, collection, query, **options)
+        return hits
+
+    async def passages(
+        self, tenant: str, collection: str, job_id: str, *, positions: Sequence[int] | None = None
+    ) -> tuple[Passage, ...]:
+        """Return one job's passages."""
+        found: tuple[Passage, ...] = await self._perform(
+            self._reading, "passages", tenant, collection, job_id, positions=positions
+        )
+        return found
+
+    async def delete_job(self, tenant: str, collection: str, job_id: str, *, from_position: int = 0) -> None:
+        """Remove one job's passages from a position on."""
+        await self._perform(self._writing, "delete_job", tenant, collection, job_id, from_position=from_position)
+
+    async def collections(self, tenant: str) -> tuple[CollectionInfo, ...]:
+        """List this tenant's collections."""
+        found: tuple[CollectionInfo, ...] = await self._perform(self._reading, "collections", tenant)
+        return found
+
+    async def delete_collection(self, tenant: str, collection: str) -> None:
+        """Remove a collection."""
+        await self._perform(self._writing, "delete_collection", tenant, collection)
+
+    async def _perform(self, policy: Policy, verb: str, *arguments: Any, **options: Any) -> Any:
+        try:
+            return await self._guard.call(
+                "passage store",
+                policy,
+                lambda: call(self._handle.perform, verb, arguments, options),
+                unavailable=PassageStoreUnavailable,
+            )
+        except ModelUnavailable as error:
+            raise PassageStoreUnavailable("the vector store's owner is being replaced", None, 5.0) from error
