@@ -1,0 +1,78 @@
+"""``rayscribe doctor``: what this machine offers, which models are here, and what each profile would use."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serve_app.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from serve_app.cli.doctor_machine import Finding
+    from serve_app.cli.doctor_profiles import RolePlan
+
+_MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "red")}
+
+
+def doctor(
+    port: Annotated[int, typer.Option(help="Which port to look at.", min=1, max=65535)] = 8000,
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder; without it the one of the settings.", file_okay=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look at this machine, its models and the profiles; leaves with 1 where something would not work."""
+    from serve_app.cli.doctor_machine import look_at_machine
+    from serve_app.cli.doctor_profiles import plan_profiles
+    from serve_app.settings import DataSettings, Settings
+
+    folders = DataSettings(folder=data) if data else Settings().data
+    findings = look_at_machine(folders.root, port)
+    plans = plan_profiles(folders)
+    if as_json:
+        _print_json(findings, plans, folders.models)
+    else:
+        _print(findings, plans, folders.models)
+    raise typer.Exit(1 if any(finding.state == "problem" for finding in findings) else 0)
+
+
+def _print(findings: list["Finding"], plans: dict[str, list["RolePlan"]], models: Path) -> None:
+    typer.secho("This machine", bold=True)
+    for finding in findings:
+        mark, colour = _MARKS[finding.state]
+        typer.echo(f"  {typer.style(mark, fg=colour)} {finding.subject:<12} {finding.message}")
+        if finding.advice:
+            typer.echo(f"    {'':<12} {finding.advice}")
+    _print_models(models)
+    for profile, roles in plans.items():
+        typer.secho(f"\nThe {profile} profile would use", bold=True)
+        for role in roles:
+            typer.echo(f"  {role.role:<12} {role.used or 'nothing'} ({role.reason})")
+
+
+def _print_models(folder: Path) -> None:
+    from serve_app.cli.wording import size
+    from serve_app.model_catalogue import CATALOGUE, folder_bytes, missing_files
+
+    typer.secho(f"\nModels in {folder}", bold=True)
+    here = [entry for entry in CATALOGUE if not missing_files(entry, folder / entry.name)]
+    for entry in here:
+        typer.echo(f"  {entry.name:<20} {size(folder_bytes(folder / entry.name)):>9}  {entry.role}")
+    if not here:
+        typer.echo("  none; `rayscribe models list` says which there are, `rayscribe models pull NAME` brings one")
+
+
+def _print_json(findings: list["Finding"], plans: dict[str, list["RolePlan"]], models: Path) -> None:
+    import json
+    from dataclasses import asdict
+
+    from serve_app.model_catalogue import CATALOGUE, folder_bytes, missing_files
+
+    on_disk = {
+        entry.name: folder_bytes(models / entry.name)
+        for entry in CATALOGUE
+        if not missing_files(entry, models / entry.name)
+    }
+    profiles = {profile: [asdict(role) for role in roles] for profile, roles in plans.items()}
+    report = {"machine": [asdict(finding) for finding in findings], "models": on_disk, "profiles": profiles}
+    typer.echo(json.dumps(report, indent=2))

@@ -1,0 +1,98 @@
+"""``rayscribe jobs``, ``cancel``, ``retry`` and ``erase``."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serve_app.cli.failures import connected
+from serve_app.cli.options import DEFAULT_SERVER, AsJson, JobId, Key, Server
+
+if TYPE_CHECKING:
+    from serve_app.client.shapes import JobBody
+
+
+def list_jobs(
+    status: Annotated[
+        str | None, typer.Option(help="Only these: queued, running, succeeded, failed or cancelled.")
+    ] = None,
+    collection: Annotated[str | None, typer.Option("--collection", "-c", help="Only of this collection.")] = None,
+    limit: Annotated[int, typer.Option(help="How many, newest first.", min=1)] = 20,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+    api_key: Key = None,
+) -> None:
+    """List jobs, newest first."""
+    with connected(server, api_key) as client:
+        found = client.jobs(status=status, collection=collection, limit=limit)
+    if as_json:
+        _print_json(found)
+    elif found:
+        _print_table(found)
+    else:
+        typer.echo("No jobs. Submit a recording: rayscribe submit FILE --follow")
+
+
+def cancel(job_id: JobId, as_json: AsJson = False, server: Server = DEFAULT_SERVER, api_key: Key = None) -> None:
+    """Stop a job that has not ended."""
+    with connected(server, api_key) as client:
+        _say(client.cancel(job_id), as_json)
+
+
+def retry(job_id: JobId, as_json: AsJson = False, server: Server = DEFAULT_SERVER, api_key: Key = None) -> None:
+    """Let a failed job go on from its last finished stage."""
+    with connected(server, api_key) as client:
+        _say(client.retry(job_id), as_json)
+
+
+def erase(
+    job_id: JobId,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    server: Server = DEFAULT_SERVER,
+    api_key: Key = None,
+) -> None:
+    """Remove a job with its recording, transcript and passages, for good."""
+    if not yes:
+        typer.confirm(f"Erase {job_id}, its recording, transcript and passages for good?", abort=True)
+    with connected(server, api_key) as client:
+        client.erase(job_id)
+    typer.echo(f"{job_id}  erased")
+
+
+def _say(job: "JobBody", as_json: bool) -> None:
+    if as_json:
+        _print_json(job)
+    else:
+        typer.echo(f"{job['id']}  {job['status']}")
+
+
+def _print_json(value: object) -> None:
+    import json
+
+    typer.echo(json.dumps(value, indent=2))
+
+
+def _print_table(found: list["JobBody"]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for name in ("ID", "STATUS", "STAGE", "RECORDING", "COLLECTION", "CREATED"):
+        table.add_column(name, no_wrap=name == "ID", overflow="fold")
+    for job in found:
+        table.add_row(*_row(job))
+    console = Console()
+    console.print(table, width=None if console.is_terminal else 160, soft_wrap=True)
+
+
+def _row(job: "JobBody") -> tuple[str, ...]:
+    stage = f"{job['stage']} {job['progress']:.0%}" if job["stage"] else ""
+    if job["queue_position"]:
+        stage = f"waiting, {job['queue_position']}."
+    return (
+        job["id"],
+        job["status"],
+        stage,
+        job["recording"].get("filename", ""),
+        job["collection"] or "",
+        job["created_at"],
+    )

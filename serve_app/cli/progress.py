@@ -1,0 +1,120 @@
+"""A job's events as a live bar in a terminal, or as plain lines where there is none."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from serve_app.cli.wording import clock
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    from pipelines.domain.job import JobEvent
+    from serve_app.client import RayScribeClient
+
+_ENDINGS = {"succeeded": "done", "failed": "failed", "cancelled": "cancelled"}
+
+
+class JobView(Protocol):
+    """Shows one job's events as they come."""
+
+    def show(self, event: "JobEvent") -> None:
+        """Take the next event."""
+        ...
+
+
+class LiveBar:
+    """One bar: the stage, how far, how long, and the last words heard."""
+
+    def __init__(self, progress: "Progress", label: str) -> None:
+        """Add a row to ``progress``."""
+        self._progress = progress
+        self._label = label
+        self._task: TaskID = progress.add_task(f"{label}  queued", total=1.0, heard="")
+
+    def show(self, event: "JobEvent") -> None:
+        """Move the bar."""
+        if event.type == "window":
+            self._progress.update(self._task, heard=_heard(event.data))
+        elif event.type == "succeeded":
+            self._progress.update(self._task, completed=1.0, description=f"{self._label}  done", heard="")
+        else:
+            self._progress.update(
+                self._task,
+                description=f"{self._label}  {_ENDINGS.get(event.type) or event.data.get('stage') or event.type}",
+                completed=_share(event.data),
+            )
+
+
+class PlainLines:
+    """A line for each new stage and each window."""
+
+    def __init__(self, console: "Console", label: str) -> None:
+        """Write to ``console``."""
+        self._console = console
+        self._label = label
+        self._started = time.monotonic()
+        self._stage: object = None
+
+    def show(self, event: "JobEvent") -> None:
+        """Print a line where there is something new."""
+        if event.type == "window":
+            self._line(_heard(event.data))
+        elif event.type != "stage":
+            self._line(event.type)
+        elif event.data.get("stage") != self._stage:
+            self._stage = event.data.get("stage")
+            self._line(f"{self._stage} ({_share(event.data) or 0:.0%})")
+
+    def _line(self, text: str) -> None:
+        elapsed_s = time.monotonic() - self._started
+        self._console.print(f"{self._label}  +{elapsed_s:.1f} s  {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def job_view(console: "Console", label: str) -> Iterator[JobView]:
+    """Give the view that fits this console."""
+    if not console.is_terminal:
+        yield PlainLines(console, label)
+        return
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Column
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=30),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[heard]}", style="dim", markup=False, table_column=Column(ratio=1, no_wrap=True)),
+    )
+    with Progress(*columns, console=console, expand=True) as progress:
+        yield LiveBar(progress, label)
+
+
+def follow(
+    client: "RayScribeClient", job_id: str, console: "Console", label: str, *, after: int = -1
+) -> "JobEvent | None":
+    """Show a job's events until it ends, and return the last one (None: the stream had nothing new)."""
+    with job_view(console, label) as view:
+        return show_all(client.events(job_id, after=after), view)
+
+
+def show_all(events: Iterable["JobEvent"], view: JobView) -> "JobEvent | None":
+    """Show events until they end, and return the last."""
+    event = None
+    for event in events:
+        view.show(event)
+    return event
+
+
+def _heard(data: Mapping[str, object]) -> str:
+    start_s = data.get("start_s")
+    return f"{clock(start_s) if isinstance(start_s, (int, float)) else ''}  {data.get('text') or '…'}"
+
+
+def _share(data: Mapping[str, object]) -> float | None:
+    progress = data.get("progress")
+    return float(progress) if isinstance(progress, (int, float)) else None

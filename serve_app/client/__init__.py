@@ -1,0 +1,6 @@
+"""A small HTTP client of RayScribe, used by the ``rayscribe`` command and the demo: no Ray, no server code."""
+
+from serve_app.client.client import RayScribeClient
+from serve_app.client.errors import ClientError, RequestRefused, ServerUnreachable, StreamLost
+
+__all__ = ["ClientError", "RayScribeClient", "RequestRefused", "ServerUnreachable", "StreamLost"]

@@ -1,0 +1,185 @@
+"""The client: one method a route, typed answers, errors of ``serve_app.client.errors``."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+import httpx
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+
+from pipelines.domain.job import JobEvent
+from serve_app.client.errors import RequestRefused, ServerUnreachable, refusal
+from serve_app.client.events import EventStream
+from serve_app.client.shapes import ChatBody, JobBody, SearchBody, TranscriptBody
+from serve_app.client.upload import Progress, metered
+
+DEFAULT_SERVER = "http://127.0.0.1:8000"
+_ATTEMPTS = 4
+_LONGEST_PAUSE_S = 30.0
+
+Fields = Mapping[str, str | int | float | list[str]]
+
+
+class RayScribeClient:
+    """Talks to one server. Use as a context manager; calls block."""
+
+    def __init__(
+        self,
+        server: str = DEFAULT_SERVER,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 60.0,
+        patience_s: float = 60.0,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Connect lazily to ``server`` (a URL without ``/v1``).
+
+        ``patience_s`` is how long a broken event stream is resumed; ``transport`` and ``sleep`` are for tests.
+        """
+        self.server = server.rstrip("/")
+        self._patience_s = patience_s
+        self._sleep = sleep
+        self._http = httpx.Client(
+            base_url=self.server,
+            headers={"Authorization": f"Bearer {api_key}"} if api_key else None,
+            timeout=httpx.Timeout(timeout_s, connect=10.0),
+            # A proxy of the environment cannot reach this machine's own loopback address.
+            trust_env=httpx.URL(self.server).host not in ("127.0.0.1", "localhost", "::1"),
+            transport=transport,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def submit(
+        self, file: Path, fields: Fields, *, idempotency_key: str | None = None, on_sent: Progress | None = None
+    ) -> JobBody:
+        """Upload a recording as a job, streamed from disk, and return the acknowledged job.
+
+        ``fields`` are those of ``POST /v1/jobs``; a list is sent as a repeated field. Raises RequestRefused.
+        """
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        form = {name: value if isinstance(value, list) else str(value) for name, value in fields.items()}
+        with file.open("rb") as stream:
+            upload = {"file": (file.name, metered(stream, on_sent), "application/octet-stream")}
+            body = self._json("POST", "/v1/jobs", data=form, files=upload, headers=headers)
+        return cast(JobBody, body)
+
+    def job(self, job_id: str) -> JobBody:
+        """Return where a job stands. Raises RequestRefused (404)."""
+        return cast(JobBody, self._json("GET", f"/v1/jobs/{job_id}"))
+
+    def jobs(self, *, status: str | None = None, collection: str | None = None, limit: int = 20) -> list[JobBody]:
+        """Return the newest ``limit`` jobs, following cursors."""
+        found: list[JobBody] = []
+        cursor: str | None = None
+        while len(found) < limit:
+            wanted = {"status": status, "collection": collection, "cursor": cursor, "limit": limit - len(found)}
+            page = self._json("GET", "/v1/jobs", params={name: value for name, value in wanted.items() if value})
+            found += page["data"]
+            cursor = page.get("next_cursor")
+            if not cursor:
+                break
+        return found[:limit]
+
+    def events(self, job_id: str, *, after: int = -1) -> Iterator[JobEvent]:
+        """Yield a job's events after ``after`` until the terminal one, across broken connections.
+
+        Raises RequestRefused (404), StreamLost, ServerUnreachable.
+        """
+        return iter(
+            EventStream(
+                self._http,
+                f"/v1/jobs/{job_id}/events",
+                after=after,
+                patience_s=self._patience_s,
+                sleep=self._sleep,
+            )
+        )
+
+    def transcript(self, job_id: str) -> TranscriptBody:
+        """Return the transcript with times and speakers. Raises RequestRefused (404, 409 while there is none)."""
+        return cast(TranscriptBody, self._json("GET", f"/v1/jobs/{job_id}/transcript", params={"format": "json"}))
+
+    def transcript_text(self, job_id: str, form: str) -> str:
+        """Return the transcript as the server writes it: ``json``, ``text``, ``srt``, ``vtt`` or ``md``."""
+        return self._send("GET", f"/v1/jobs/{job_id}/transcript", params={"format": form}).text
+
+    def cancel(self, job_id: str) -> JobBody:
+        """Stop a job. Raises RequestRefused (404, 409 when it has ended)."""
+        return cast(JobBody, self._json("DELETE", f"/v1/jobs/{job_id}"))
+
+    def erase(self, job_id: str) -> None:
+        """Remove recording, artifacts, passages and the job itself."""
+        self._send("DELETE", f"/v1/jobs/{job_id}", params={"erase": "true"})
+
+    def retry(self, job_id: str) -> JobBody:
+        """Let a failed job go on from its last finished stage."""
+        return cast(JobBody, self._json("POST", f"/v1/jobs/{job_id}/retry"))
+
+    def search(self, query: str, collections: list[str], **options: Any) -> SearchBody:
+        """Search collections; ``options`` are further fields of ``POST /v1/search`` (``top_k``, ``mode``, …)."""
+        body = {"query": query, "collections": collections, **options}
+        return cast(SearchBody, self._json("POST", "/v1/search", json=body))
+
+    def chat(self, question: str, collections: list[str], **options: Any) -> ChatBody:
+        """Ask a question over collections; the answer cites moments of recordings."""
+        body = {"question": question, "collections": collections, **options}
+        return cast(ChatBody, self._json("POST", "/v1/chat", json=body))
+
+    def models(self) -> dict[str, Any]:
+        """Return the models that are loaded."""
+        return self._json("GET", "/v1/models")
+
+    def health(self, kind: str = "ready") -> tuple[int, dict[str, Any]]:
+        """Return status code and body of ``/health/{kind}``, whatever they say. Raises ServerUnreachable."""
+        response = self._exchange("GET", f"/health/{kind}", timeout=5.0)
+        try:
+            body = response.json()
+        except ValueError:
+            body = {}
+        return response.status_code, body if isinstance(body, dict) else {}
+
+    def _json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        return cast(dict[str, Any], self._send(method, path, **options).json())
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        # Only what was turned away before anything was done is sent again (429, 503): sending it twice is safe.
+        attempts = Retrying(
+            retry=retry_if_exception(lambda error: isinstance(error, RequestRefused) and error.busy),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=_pause_s,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        return attempts(self._accepted, method, path, **options)
+
+    def _accepted(self, method: str, path: str, **options: Any) -> httpx.Response:
+        response = self._exchange(method, path, **options)
+        if not response.is_success:
+            raise refusal(response)
+        return response
+
+    def _exchange(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise ServerUnreachable(f"no answer from {self.server}: {error or type(error).__name__}") from error
+
+
+def _pause_s(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    asked_s = error.retry_after_s if isinstance(error, RequestRefused) else None
+    return min(_LONGEST_PAUSE_S, asked_s if asked_s is not None else 2.0 ** (state.attempt_number - 1))

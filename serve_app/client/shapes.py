@@ -1,0 +1,100 @@
+"""What the server answers, as far as this client reads it. Servers may add fields, and never rename one."""
+
+from typing import Any, TypedDict
+
+
+class RecordingBody(TypedDict, total=False):
+    """The recording of a job."""
+
+    filename: str
+    bytes: int
+    duration_s: float | None
+
+
+class ErrorBody(TypedDict, total=False):
+    """Why a job failed."""
+
+    message: str
+    code: str
+    stage: str | None
+
+
+class JobBody(TypedDict):
+    """One job: ``GET /v1/jobs/{id}``."""
+
+    id: str
+    status: str
+    stage: str | None
+    progress: float
+    queue_position: int | None
+    features: list[str]
+    collection: str | None
+    recording: RecordingBody
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    error: ErrorBody | None
+    results: dict[str, Any] | None
+    versions: dict[str, Any] | None
+    metrics: dict[str, Any] | None
+    degraded: list[dict[str, str]]
+
+
+class SegmentBody(TypedDict, total=False):
+    """A stretch of speech of one speaker."""
+
+    id: int
+    start_s: float
+    end_s: float
+    speaker: str | None
+    text: str
+    confidence: float | None
+
+
+class TranscriptBody(TypedDict):
+    """``GET /v1/jobs/{id}/transcript?format=json``."""
+
+    language: str
+    duration_s: float
+    segments: list[SegmentBody]
+
+
+class HitBody(TypedDict):
+    """One found passage."""
+
+    score: float
+    scores: dict[str, float | None]
+    collection: str
+    job_id: str
+    recording: str
+    start_s: float
+    end_s: float
+    speakers: list[str]
+    text: str
+    audio: str
+
+
+class SearchBody(TypedDict):
+    """``POST /v1/search``."""
+
+    query: str
+    mode: str
+    hits: list[HitBody]
+
+
+class CitationBody(TypedDict):
+    """A pointer into a recording."""
+
+    n: int
+    job_id: str
+    start_s: float
+    end_s: float
+    speaker: str | None
+    quote: str
+
+
+class ChatBody(TypedDict):
+    """``POST /v1/chat``."""
+
+    answer: str
+    citations: list[CitationBody]

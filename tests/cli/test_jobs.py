@@ -1,0 +1,200 @@
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.cli.conftest import Command
+from tests.client.standin import JOB_ID, StandIn, error, event, job, stream
+
+
+def test_submit_prints_the_acknowledged_job(rayscribe: Command, server: StandIn, recording: Path) -> None:
+    result = rayscribe("submit", recording)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{JOB_ID}  talk.wav  queued\n"
+
+
+def test_submit_sends_its_options(rayscribe: Command, server: StandIn, recording: Path) -> None:
+    rayscribe(
+        "submit", recording, "--features", "diarization, word_timestamps", "-f", "summary", "--template", "brief",
+        "--language", "de", "--speakers", "2", "--priority", "high", "--idempotency-key", "k",
+    )  # fmt: skip
+    body, headers = server.bodies[0].decode(errors="replace"), server.requests[0].headers
+    for name, value in [
+        ("features", "diarization"),
+        ("features", "word_timestamps"),
+        ("features", "summary"),
+        ("template_id", "brief"),
+        ("language", "de"),
+        ("num_speakers", "2"),
+        ("priority", "high"),
+    ]:
+        assert f'name="{name}"\r\n\r\n{value}\r\n' in body
+    assert headers["idempotency-key"] == "k"
+    assert "collection" not in body
+
+
+@pytest.mark.parametrize(
+    ("features", "sent"),
+    [
+        ((), ["raw_transcript", "index"]),
+        (("--features", "diarization"), ["diarization", "index"]),
+        (("--features", "index"), ["index"]),
+    ],
+)
+def test_a_collection_is_indexed_into(
+    rayscribe: Command, server: StandIn, recording: Path, features: tuple[str, ...], sent: list[str]
+) -> None:
+    rayscribe("submit", recording, "--collection", "talks", *features)
+    body = server.bodies[0].decode(errors="replace")
+    assert body.count('name="features"') == len(sent)
+    assert all(f'name="features"\r\n\r\n{name}\r\n' in body for name in sent)
+
+
+def test_several_files_get_keys_of_their_own(
+    rayscribe: Command, server: StandIn, recording: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.wav"
+    other.write_bytes(b"RIFF")
+    rayscribe("submit", recording, other, "--idempotency-key", "k")
+    assert [request.headers["idempotency-key"] for request in server.requests] == ["k/talk.wav", "k/other.wav"]
+
+
+def test_follow_shows_progress_then_the_transcript(rayscribe: Command, server: StandIn, recording: Path) -> None:
+    server.streams.clear()
+    server.streams.append(
+        stream(
+            event(0, "queued"),
+            event(1, "stage", stage="transcribe", progress=0.25),
+            event(2, "window", start_s=1.2, end_s=4.9, text="Good morning."),
+            event(3, "succeeded"),
+        )
+    )
+    result = rayscribe("submit", recording, "--follow")
+    assert result.exit_code == 0, result.output
+    assert "transcribe (25%)" in result.stderr
+    assert "00:01.2  Good morning." in result.stderr
+    assert "00:01.2 – 00:04.9  SPEAKER_00  Good morning." in result.stdout
+    assert "01:05.0 – 01:06.0  SPEAKER_01  Hello." in result.stdout
+
+
+def test_file_that_does_not_exist_is_wrong_usage(rayscribe: Command, server: StandIn) -> None:
+    result = rayscribe("submit", "nowhere.wav")
+    assert result.exit_code == 2
+    assert "nowhere.wav" in result.stderr
+
+
+def test_watch_leaves_with_1_when_the_job_failed(rayscribe: Command, server: StandIn) -> None:
+    failure = {"message": "the recording is empty", "code": "audio_too_short", "stage": "prepare"}
+    server.jobs = [job(status="failed", error=failure)]
+    server.streams.clear()
+    server.streams.append(stream(event(0, "failed", **failure)))
+    result = rayscribe("watch", JOB_ID)
+    assert result.exit_code == 1
+    assert f"✗ {JOB_ID} failed in prepare: the recording is empty (audio_too_short)" in result.stderr
+    assert f"rayscribe retry {JOB_ID}" in result.stderr
+
+
+def test_watch_resumes_and_prints_json_lines(rayscribe: Command, server: StandIn) -> None:
+    server.streams.clear()
+    server.streams.append(stream(event(3, "stage", stage="index", progress=0.9), broken=True))
+    server.streams.append(stream(event(4, "succeeded")))
+    result = rayscribe("watch", JOB_ID, "--after", "2", "--json")
+    assert result.exit_code == 0
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert lines == [
+        {"id": 3, "type": "stage", "stage": "index", "progress": 0.9},
+        {"id": 4, "type": "succeeded"},
+    ]
+    streams = [request for request in server.requests if request.url.path.endswith("/events")]
+    assert [request.headers["last-event-id"] for request in streams] == ["2", "3"]
+
+
+def test_lost_stream_says_that_the_job_goes_on(rayscribe: Command, server: StandIn) -> None:
+    server.streams.clear()
+    server.streams.append(stream(event(0, "queued"), broken=True))
+    result = rayscribe("watch", JOB_ID)
+    assert result.exit_code == 4
+    assert "The job goes on without this terminal" in result.stderr
+
+
+def test_jobs_as_table_and_as_json(rayscribe: Command, server: StandIn) -> None:
+    server.jobs = [
+        job(id="a", status="queued", queue_position=2),
+        job(id="b", status="running", stage="transcribe", progress=0.42),
+    ]
+    table = rayscribe("jobs").stdout.splitlines()
+    assert "waiting, 2." in table[1]
+    assert "transcribe 42%" in table[2]
+    assert [found["id"] for found in json.loads(rayscribe("jobs", "--json").stdout)] == ["a", "b"]
+
+
+def test_no_jobs_says_what_to_do(rayscribe: Command, server: StandIn) -> None:
+    server.jobs = []
+    assert "rayscribe submit FILE" in rayscribe("jobs").stdout
+
+
+def test_cancel_of_an_ended_job_is_refused_with_advice(rayscribe: Command, server: StandIn) -> None:
+    result = rayscribe("cancel", JOB_ID)
+    assert result.exit_code == 3
+    assert "✗ the job has ended" in result.stderr
+    assert "rayscribe erase ID" in result.stderr
+
+
+def test_retry(rayscribe: Command, server: StandIn) -> None:
+    assert rayscribe("retry", JOB_ID).stdout == f"{JOB_ID}  queued\n"
+    assert json.loads(rayscribe("retry", JOB_ID, "--json").stdout)["status"] == "queued"
+
+
+def test_erase_asks_first(rayscribe: Command, server: StandIn) -> None:
+    assert rayscribe("erase", JOB_ID, input="n\n").exit_code == 1
+    assert server.requests == []
+    assert rayscribe("erase", JOB_ID, "--yes").stdout == f"{JOB_ID}  erased\n"
+    assert server.requests[0].url.params["erase"] == "true"
+
+
+def test_nobody_there_says_how_to_start_one(rayscribe: Command, server: StandIn) -> None:
+    server.replies.append(httpx.ConnectError("connection refused"))
+    result = rayscribe("jobs", "--server", "http://elsewhere:1")
+    assert result.exit_code == 4
+    assert "✗ no answer from http://elsewhere:1" in result.stderr
+    assert "rayscribe up" in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "exit_code", "advice"),
+    [
+        (401, "invalid_api_key", 3, "RAYSCRIBE_API_KEY"),
+        (404, "not_found", 3, "rayscribe jobs"),
+        (413, "too_large", 3, "limits.upload_bytes"),
+        (415, "unsupported_media", 3, "FFmpeg"),
+        (422, "not_available", 3, "/docs"),
+        (500, "internal_error", 3, "request r-1"),
+    ],
+)
+def test_refusals_give_advice(
+    rayscribe: Command, server: StandIn, status: int, code: str, exit_code: int, advice: str
+) -> None:
+    server.replies.append(error(status, code, "no"))
+    result = rayscribe("jobs")
+    assert result.exit_code == exit_code
+    assert result.stderr.startswith("✗ no\n")
+    assert advice in result.stderr
+
+
+def test_busy_server_has_an_exit_code_of_its_own(rayscribe: Command, server: StandIn) -> None:
+    server.replies.extend(error(429, "queue_full", "too many jobs are waiting") for _ in range(4))
+    result = rayscribe("jobs")
+    assert result.exit_code == 5
+    assert "too many jobs are waiting" in result.stderr
+
+
+def test_server_and_key_come_from_the_environment(
+    rayscribe: Command, server: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAYSCRIBE_SERVER", "http://there:9")
+    monkeypatch.setenv("RAYSCRIBE_API_KEY", "secret")
+    rayscribe("jobs")
+    assert server.requests[0].url.host == "there"
+    assert server.requests[0].headers["authorization"] == "Bearer secret"

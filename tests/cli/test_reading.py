@@ -1,0 +1,63 @@
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.cli.conftest import Command
+from tests.client.standin import JOB_ID, StandIn
+
+
+def test_transcript_for_reading(rayscribe: Command, server: StandIn) -> None:
+    lines = rayscribe("transcript", JOB_ID).stdout.splitlines()
+    assert lines == ["00:01.2 – 00:04.9  SPEAKER_00  Good morning.", "01:05.0 – 01:06.0  SPEAKER_01  Hello."]
+
+
+@pytest.mark.parametrize("form", ["text", "srt", "vtt", "md"])
+def test_transcript_as_the_server_writes_it(rayscribe: Command, server: StandIn, form: str) -> None:
+    assert rayscribe("transcript", JOB_ID, "--format", form).stdout == f"as {form}\n"
+
+
+def test_unknown_format_is_wrong_usage(rayscribe: Command, server: StandIn) -> None:
+    assert rayscribe("transcript", JOB_ID, "--format", "docx").exit_code == 2
+
+
+@pytest.mark.parametrize(("name", "form"), [("a.srt", "srt"), ("a.VTT", "vtt"), ("a.txt", "text"), ("a", "text")])
+def test_output_file_decides_the_format(
+    rayscribe: Command, server: StandIn, tmp_path: Path, name: str, form: str
+) -> None:
+    rayscribe("transcript", JOB_ID, "--output", tmp_path / name)
+    assert (tmp_path / name).read_text() == f"as {form}\n"
+
+
+def test_search_prints_score_moment_speaker_and_text(rayscribe: Command, server: StandIn) -> None:
+    result = rayscribe("search", "when is the exam", "--collection", "talks", "--speaker", "SPEAKER_00", "-k", "3")
+    assert result.stdout == "  1. 0.812  talk.wav 05:01.2 – 05:18.0  SPEAKER_00  The exam is on Friday.\n"
+    assert json.loads(server.bodies[0]) == {
+        "query": "when is the exam",
+        "collections": ["talks"],
+        "top_k": 3,
+        "mode": "hybrid",
+        "filters": {"speakers": ["SPEAKER_00"]},
+    }
+
+
+def test_search_as_json_and_without_hits(rayscribe: Command, server: StandIn) -> None:
+    assert json.loads(rayscribe("search", "exam", "-c", "talks", "--json").stdout)["hits"][0]["score"] == 0.8125
+    server.hits = []
+    assert "nothing found" in rayscribe("search", "exam", "-c", "talks").stdout
+
+
+def test_search_wants_a_collection(rayscribe: Command, server: StandIn) -> None:
+    result = rayscribe("search", "exam")
+    assert result.exit_code == 2
+    assert "--collection" in result.stderr
+
+
+def test_chat_prints_the_answer_and_where_it_was_said(rayscribe: Command, server: StandIn) -> None:
+    citation = {"n": 1, "job_id": JOB_ID, "start_s": 97.3, "end_s": 99.0, "speaker": "SPEAKER_00", "quote": "Friday"}
+    answer = {"answer": "On Friday [1].", "citations": [citation]}
+    server.replies.append(httpx.Response(200, json=answer))
+    lines = rayscribe("chat", "when is the exam", "-c", "talks").stdout.splitlines()
+    assert lines == ["On Friday [1].", f"  [1] {JOB_ID} 01:37.3 – 01:39.0  SPEAKER_00: “Friday”"]
+    assert json.loads(server.bodies[0])["question"] == "when is the exam"
