@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Mapping
 
 from ray import serve
-from ray.serve.schema import ReplicaState
 
 from serve_app.resilience import Guard
 from serve_app.services import DeploymentState
@@ -28,7 +27,7 @@ class RayClusterStatus:
             DeploymentState(
                 name=name,
                 status=str(deployment.status.value),
-                replicas=deployment.replica_states.get(ReplicaState.RUNNING, 0),
+                replicas=sum(count for state, count in deployment.replica_states.items() if state == "RUNNING"),
                 message=deployment.message,
             )
             for name, deployment in sorted(application.deployments.items())

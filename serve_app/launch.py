@@ -78,7 +78,7 @@ def serving(
     document = yaml.safe_load(config.read_text())
     settings = _with_data_folder(document, data)
     prepare_data_folder(settings.data)
-    document["http_options"]["port"] = choose_port(port or document["http_options"]["port"])
+    document["http_options"]["port"] = choose_port(document["http_options"]["port"] if port is None else port)
     with _private_ray(verbose=verbose):
         url = _deploy(document)
         _wait_until_live(url, progress)
