@@ -9,8 +9,8 @@ def test_what_both_rankings_like_comes_first() -> None:
 
 
 def test_first_everywhere_is_one() -> None:
-    assert fuse_rankings([["a"], ["a"]])[0] == ("a", pytest.approx(1.0))
-    assert fuse_rankings([["a"], []])[0] == ("a", pytest.approx(0.5))
+    assert fuse_rankings([["a"], ["a"]])[0][1] == pytest.approx(1.0)
+    assert fuse_rankings([["a"], []])[0][1] == pytest.approx(0.5)
 
 
 def test_a_weight_decides() -> None:

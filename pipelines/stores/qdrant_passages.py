@@ -1,0 +1,157 @@
+"""Passages in Qdrant: a folder on this machine, or a server.
+
+A tenant's collection is an alias of the physical collection that holds one embedder's vectors. Calls go to the
+physical one, whose model is known, so that vectors of two models never meet even while the alias is switched.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from qdrant_client import models
+
+from pipelines.domain.model import ModelInfo
+from pipelines.domain.passage import CollectionInfo, Embedding, Hit, Passage, SearchFilters, SearchMode
+from pipelines.errors import EmbedderMismatch, NotFound
+from pipelines.stores.qdrant_collections import PhysicalCollection, QdrantCollections
+from pipelines.stores.qdrant_connection import Connection, LocalConnection, ServerConnection
+from pipelines.stores.qdrant_records import job_filter, to_passage, to_point
+from pipelines.stores.qdrant_search import rank_points, stage_requests
+
+UPSERT_BATCH = 64
+"""Points a request: bounds memory, and lets searches in between."""
+
+_PAGE = 500
+_SEARCH_TIMEOUT_S = 5
+
+
+class QdrantPassageStore:
+    """Implements PassageStore over qdrant-client, in local mode and against a server alike."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Take the connection, which ``close`` closes."""
+        self._connection = connection
+        self._collections = QdrantCollections(connection)
+
+    @classmethod
+    def at(cls, location: str | Path, *, api_key: str | None = None, timeout_s: int = 30) -> "QdrantPassageStore":
+        """Use a server (``http://…``, ``https://…``), a folder, or ``:memory:``; it is opened with the first call."""
+        if str(location).startswith(("http://", "https://")):
+            return cls(ServerConnection(str(location), api_key=api_key, timeout_s=timeout_s))
+        return cls(LocalConnection(location))
+
+    async def close(self) -> None:
+        """Release the folder's lock or the sockets."""
+        await self._connection.close()
+
+    async def ensure_collection(self, tenant: str, collection: str, embedder: ModelInfo) -> None:
+        """Create the collection where it does not exist, with the IDF modifier if ``details["sparse_idf"]``."""
+        await self._collections.ensure(tenant, collection, embedder)
+
+    async def upsert(
+        self, tenant: str, collection: str, passages: Sequence[Passage], embeddings: Sequence[Embedding]
+    ) -> None:
+        """Write in batches of ``UPSERT_BATCH``, each durable before the next begins.
+
+        Raises EmbedderMismatch for vectors of another length, and where the collection changed its model since
+        ``ensure_collection``: vectors made for the one must not go into the other.
+        """
+        expected = self._collections.known(tenant, collection)
+        points = [to_point(*pair) for pair in zip(passages, embeddings, strict=True)]
+
+        async def write(target: PhysicalCollection) -> None:
+            _require_same_model(expected or target, target)
+            _require_size(embeddings, target)
+            for start in range(0, len(points), UPSERT_BATCH):
+                batch = points[start : start + UPSERT_BATCH]
+                await self._connection.call("upsert", collection_name=target.name, points=batch, wait=True)
+
+        await self._collections.on_physical(tenant, collection, write)
+
+    async def search(
+        self,
+        tenant: str,
+        collection: str,
+        query: Embedding,
+        *,
+        mode: SearchMode,
+        top_k: int,
+        filters: SearchFilters,
+        embedder: ModelInfo,
+    ) -> tuple[Hit, ...]:
+        """Ask for all stages in one request; in hybrid mode the score is 1.0 for what both put first."""
+        requests = stage_requests(query, mode=mode, top_k=top_k, filters=filters)
+
+        async def ask(target: PhysicalCollection) -> list[models.QueryResponse]:
+            target.require(embedder)
+            answers: list[models.QueryResponse] = await self._connection.call(
+                "query_batch_points",
+                collection_name=target.name,
+                requests=list(requests.values()),
+                timeout=_SEARCH_TIMEOUT_S,
+            )
+            return answers
+
+        answers = await self._collections.on_physical(tenant, collection, ask)
+        stages = {stage: answer.points for stage, answer in zip(requests, answers, strict=True)}
+        return rank_points(stages, collection=collection, mode=mode, top_k=top_k)
+
+    async def passages(
+        self, tenant: str, collection: str, job_id: str, *, positions: Sequence[int] | None = None
+    ) -> tuple[Passage, ...]:
+        """Scroll through one job's passages."""
+        places = None
+        if positions is not None:
+            places = models.FieldCondition(key="position", match=models.MatchAny(any=list(positions)))
+        condition = job_filter(job_id, places)
+
+        async def read(target: PhysicalCollection) -> list[Any]:
+            return await self._scroll(target.name, condition)
+
+        try:
+            records = await self._collections.on_physical(tenant, collection, read)
+        except NotFound:
+            return ()
+        return tuple(sorted((to_passage(record.payload) for record in records), key=lambda each: each.position))
+
+    async def delete_job(self, tenant: str, collection: str, job_id: str, *, from_position: int = 0) -> None:
+        """Delete by filter."""
+        places = models.FieldCondition(key="position", range=models.Range(gte=from_position))
+        selector = models.FilterSelector(filter=job_filter(job_id, places))
+
+        async def remove(target: PhysicalCollection) -> None:
+            await self._connection.call("delete", collection_name=target.name, points_selector=selector, wait=True)
+
+        try:
+            await self._collections.on_physical(tenant, collection, remove)
+        except NotFound:
+            return
+
+    async def collections(self, tenant: str) -> tuple[CollectionInfo, ...]:
+        """List what stands under this tenant's prefix."""
+        return await self._collections.describe_all(tenant)
+
+    async def delete_collection(self, tenant: str, collection: str) -> None:
+        """Remove a collection with its passages."""
+        await self._collections.remove(tenant, collection)
+
+    async def _scroll(self, name: str, condition: models.Filter) -> list[Any]:
+        records: list[Any] = []
+        offset: Any = None
+        while True:
+            page, offset = await self._connection.call(
+                "scroll", collection_name=name, scroll_filter=condition, limit=_PAGE, offset=offset
+            )
+            records += page
+            if offset is None:
+                return records
+
+
+def _require_size(embeddings: Sequence[Embedding], target: PhysicalCollection) -> None:
+    if any(len(embedding.dense) != target.vector_size for embedding in embeddings):
+        raise EmbedderMismatch(f"the collection holds vectors of {target.vector_size} numbers", "collection")
+
+
+def _require_same_model(expected: PhysicalCollection, target: PhysicalCollection) -> None:
+    if (expected.embedder, expected.embedder_hash) != (target.embedder, target.embedder_hash):
+        raise EmbedderMismatch(f"the collection now holds vectors of {target.embedder}", "collection")

@@ -1,0 +1,55 @@
+"""One search of a collection: the request of each stage, and their answers made into one ranking.
+
+Qdrant's own fusion (prefetch + RRF) returns the fused score alone, and a ranking that can be explained needs the
+score of each stage. So both stages go into one batch request, and ``steps/fuse_rankings`` does what Qdrant would:
+the same formula over the same two lists, without searching twice.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from qdrant_client import models
+
+from pipelines.domain.passage import Embedding, Hit, SearchFilters, SearchMode, StageScores
+from pipelines.steps.fuse_rankings import fuse_rankings
+from pipelines.stores.qdrant_records import DENSE, SPARSE, to_filter, to_passage, to_sparse
+
+CANDIDATES = 50
+"""How deep each stage of a hybrid search looks, at least: the fused list can only hold what a stage saw."""
+
+
+def stage_requests(
+    query: Embedding, *, mode: SearchMode, top_k: int, filters: SearchFilters
+) -> dict[str, models.QueryRequest]:
+    """Return the searches to send, by stage; a query without a single word has no sparse one."""
+    vectors: dict[str, Any] = {}
+    if mode in ("hybrid", "dense"):
+        vectors[DENSE] = list(query.dense)
+    if mode in ("hybrid", "sparse") and query.sparse.indices:
+        vectors[SPARSE] = to_sparse(query.sparse)
+    depth = max(CANDIDATES, 2 * top_k) if mode == "hybrid" else top_k
+    condition = to_filter(filters)
+    return {
+        stage: models.QueryRequest(query=vector, using=stage, filter=condition, limit=depth, with_payload=True)
+        for stage, vector in vectors.items()
+    }
+
+
+def rank_points(
+    stages: Mapping[str, Sequence[models.ScoredPoint]], *, collection: str, mode: SearchMode, top_k: int
+) -> tuple[Hit, ...]:
+    """Return the best ``top_k`` of what the stages found, fused by reciprocal rank in hybrid mode."""
+    payloads = {point.id: point.payload or {} for points in stages.values() for point in points}
+    scores = {stage: {point.id: point.score for point in points} for stage, points in stages.items()}
+    ranked = fuse_rankings([list(found) for found in scores.values()])
+    if mode != "hybrid":
+        ranked = list(scores.get(mode, {}).items())
+    return tuple(
+        Hit(
+            passage=to_passage(payloads[key]),
+            collection=collection,
+            score=score,
+            scores=StageScores(dense=scores.get(DENSE, {}).get(key), sparse=scores.get(SPARSE, {}).get(key)),
+        )
+        for key, score in ranked[:top_k]
+    )
