@@ -1,0 +1,41 @@
+"""Guards of the whole suite: no network, no usage statistics, settings from nowhere but the test."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import serve_app  # noqa: F401 — switches off usage statistics before any library is imported
+
+GUARD = Path(__file__).parent / "network_guard"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Guard this process and, through the environment, every process that a test starts."""
+    if "NETWORK_GUARD_LOG" not in os.environ:
+        handle, path = tempfile.mkstemp(prefix="network-guard-")
+        os.close(handle)
+        os.environ["NETWORK_GUARD_LOG"] = path
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(GUARD), os.environ.get("PYTHONPATH")]))
+    sys.path.insert(0, str(GUARD))
+    import sitecustomize
+
+    assert Path(sitecustomize.__file__).parent == GUARD, "another sitecustomize was loaded first"
+    for name in [name for name in os.environ if name.startswith("RAYSCRIBE_")]:
+        del os.environ[name]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave no file behind."""
+    Path(os.environ["NETWORK_GUARD_LOG"]).unlink(missing_ok=True)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nothing_left_this_machine() -> Iterator[None]:
+    """Fail the session if any process of it tried to connect elsewhere."""
+    yield
+    attempts = Path(os.environ["NETWORK_GUARD_LOG"]).read_text()
+    assert not attempts, f"connections to other machines were tried:\n{attempts}"
