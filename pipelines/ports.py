@@ -25,10 +25,12 @@ from pipelines.domain.job import (
 )
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import CollectionInfo, Embedding, Hit, Passage, SearchFilters, SearchMode
+from pipelines.domain.template import Template
 from pipelines.domain.transcript import (
     Diarization,
     DiarizationOptions,
     LanguageGuess,
+    Transcript,
     TranscriptionOptions,
     WindowTranscript,
 )
@@ -48,14 +50,20 @@ class AudioDecoder(Protocol):
     def decode(self, source: BinaryIO, *, max_duration_s: float) -> "SamplesIterator":
         """Yield mono int16 blocks at 16 kHz of at most a few seconds each, in order, without gaps.
 
-        Memory does not grow with the recording. Stereo is mixed down. Raises UnsupportedMedia before the first block,
-        AudioDamaged when decoding breaks in the middle, TooLarge once more than ``max_duration_s`` has been decoded.
+        Memory does not grow with the recording. Stereo is mixed down. What is damaged is skipped, with a warning; holes
+        in the container's time are filled with silence. Raises UnsupportedMedia before the first block, AudioDamaged
+        where nothing can be decoded, TooLarge once more than ``max_duration_s`` has been decoded.
         """
         ...
 
 
 class SamplesIterator(Protocol):
     """An iterator of sample blocks that owns decoder state, which ``close`` releases."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was wrong but did not stop decoding (a missing end, damaged places); complete once exhausted."""
+        ...
 
     def __iter__(self) -> "SamplesIterator": ...
     def __next__(self) -> Samples: ...
@@ -70,7 +78,8 @@ class SpeechDetector(Protocol):
     def push(self, block: Samples) -> Sequence[TimeSpan]:
         """Take the next samples (any number) and return the speech spans that are certain to have ended, padded.
 
-        Spans are in seconds from the first sample pushed, sorted, and never overlap or change once returned.
+        Spans are in seconds from the first sample pushed, sorted, and never overlap or change once returned. Speech that
+        goes on for 30 s is returned in pieces that abut, so that whoever cuts it need not hold all of it.
         """
         ...
 
@@ -190,6 +199,24 @@ class LanguageModel(Protocol):
 
     async def info(self) -> ModelInfo:
         """Say what is loaded; ``details["context_tokens"]`` is the context length."""
+        ...
+
+
+class TranscriptAnalyst(Protocol):
+    """Answers a template from the transcript alone: what stands in where no language model can be had."""
+
+    async def fill(
+        self, template: Template, transcript: Transcript, parameters: Mapping[str, object]
+    ) -> Mapping[str, object]:
+        """Return an answer that always fits the template's schema; an empty transcript gives the emptiest one.
+
+        ``parameters`` are the request's (``labels``, ``target_language``). Raises ModelUnavailable for a template that
+        cannot be answered without a model.
+        """
+        ...
+
+    async def info(self) -> ModelInfo:
+        """Say what it is; the result of every use is marked degraded by the caller."""
         ...
 
 

@@ -1,0 +1,102 @@
+"""Finds things with a recognisable form by pattern: what can be found without a model, and no more than that."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from pipelines.domain.understanding import Entity, Sentence
+
+_MONTH = (
+    r"(?:january|february|march|april|may|june|july|august|september|october|november|december"
+    r"|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec)\.?"
+)
+_DAY = r"(?:monday|tuesday|wednesday|thursday|friday|saturday|sunday)"
+_SMALL = "one|two|three|four|five|six|seven|eight|nine"
+_TENS = "twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
+_TEENS = "ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen"
+_SPOKEN = rf"(?:(?:{_TENS})(?:[ -](?:{_SMALL}))?|{_TEENS}|{_SMALL}|hundred|thousand|million)"
+_SPOKEN_NUMBER = rf"{_SPOKEN}(?:[ -](?:and )?{_SPOKEN})*"
+_AMOUNT = rf"(?:\d[\d,.]*\d|\d|{_SPOKEN_NUMBER})"
+_DIGIT_WORD = rf"(?:{_SMALL}|zero|oh)"
+
+_PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (kind, re.compile(pattern, re.IGNORECASE))
+    for kind, pattern in (
+        ("email", r"\b[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}\b"),
+        ("url", r"\b(?:https?://|www\.)[^\s<>\"']{2,200}\b|\b[a-z0-9-]{2,63}\.(?:com|org|net|edu|io)\b"),
+        ("money", rf"[$€£¥]\s?\d[\d,.]*\d?\b|\b{_AMOUNT}\s(?:dollars?|euros?|pounds?|cents?|usd|eur|gbp|francs?)\b"),
+        (
+            "order_number",
+            r"\b(?:order|ticket|case|invoice|account|reference|tracking|booking|confirmation)(?:\s+(?:number|id|code|no\.?))?"
+            rf"\s+(?:is\s+|was\s+)?#?(?=\S*\d)[a-z0-9-]{{3,24}}\b|#\d{{3,16}}\b|\b(?:order|ticket|case|account|reference)"
+            rf"(?:\s+number)?\s+(?:is\s+)?{_DIGIT_WORD}(?:[ -]{_DIGIT_WORD}){{2,15}}\b",
+        ),
+        ("phone", r"(?<![\w.])\+?\(?\d{2,4}\)?(?:[\s.-]\d{2,4}){2,4}(?![\w.]*\d)"),
+        (
+            "date",
+            rf"\b\d{{4}}-\d{{2}}-\d{{2}}\b|\b\d{{1,2}}[./]\d{{1,2}}[./]\d{{2,4}}\b|\b{_MONTH}\s\d{{1,2}}(?:st|nd|rd|th)?\b(?:,?\s\d{{4}})?"
+            rf"|\b\d{{1,2}}(?:st|nd|rd|th)?\s(?:of\s)?{_MONTH}(?:\s\d{{4}})?\b|\b(?:next|last|this)\s(?:week|month|year|{_DAY})\b"
+            rf"|\b{_DAY}\b|\b(?:tomorrow|yesterday|today|tonight)\b",
+        ),
+        (
+            "time",
+            rf"\b\d{{1,2}}:\d{{2}}(?:\s?[ap]\.?m\b\.?)?|\b(?:\d{{1,2}}|{_TEENS}|{_SMALL})\s?(?:[ap]\.?m\b\.?|o'clock\b)|\b(?:noon|midnight)\b",
+        ),
+        (
+            "number",
+            rf"\b\d[\d,.]*\d\b|\b\d\b|\b(?:{_TENS})(?:[ -](?:{_SMALL}))?\b|\b{_SPOKEN}(?:[ -](?:and )?{_SPOKEN})+\b",
+        ),
+    )
+)
+"""In order of preference: where two match, the earlier keeps the text."""
+_NAME = re.compile(r"\b(?:[A-Z][\w'’-]+)(?:\s(?:[A-Z]\.|[A-Z][\w'’-]+|of|de|van|von)(?=\s[A-Z]|\b))*", re.UNICODE)
+_COMPANY = re.compile(r"\b(?:Inc|Ltd|LLC|GmbH|AG|Corp|Company|Bank|University|Institute|Hospital|Department)\b\.?")
+_PLACE_BEFORE = re.compile(r"\b(?:in|from|to|at|near)\s+$")
+_NOT_NAMES = frozenset(
+    """i i'm i'll i've i'd ok okay yes no hello hi thanks thank mr mrs ms dr the a an and but so well oh speaker
+    monday tuesday wednesday thursday friday saturday sunday january february march april may june july august
+    september october november december english""".split()  # noqa: SIM905 - a word list reads better as words
+)
+
+
+def find_entities(sentences: Sequence[Sentence]) -> tuple[Entity, ...]:
+    """Return dates, times, amounts, numbers, addresses and references, and names by their capitals, in order.
+
+    Spans never overlap. Names are found only inside a sentence, never at its start, and only in text that is not
+    capitalised throughout: a capital at the start of a sentence says nothing.
+    """
+    return tuple(entity for sentence in sentences for entity in _in_sentence(sentence))
+
+
+def _in_sentence(sentence: Sentence) -> list[Entity]:
+    taken: list[tuple[int, int, str]] = []
+    for kind, pattern in _PATTERNS:
+        for match in pattern.finditer(sentence.text):
+            _take(taken, match.start(), match.end(), kind)
+    for start, end, kind in _names(sentence.text):
+        _take(taken, start, end, kind)
+    return [
+        Entity(kind=kind, text=sentence.text[start:end].strip(), sentence=sentence)
+        for start, end, kind in sorted(taken)
+    ]
+
+
+def _take(taken: list[tuple[int, int, str]], start: int, end: int, kind: str) -> None:
+    if all(end <= other_start or start >= other_end for other_start, other_end, _ in taken):
+        taken.append((start, end, kind))
+
+
+def _names(text: str) -> Iterator[tuple[int, int, str]]:
+    if text.isupper() or text.istitle():
+        return
+    for match in _NAME.finditer(text):
+        first = match.group().split()[0]
+        at_start = match.start() == 0 and " " not in match.group()
+        if at_start or first.lower() in _NOT_NAMES or len(first) < 2:
+            continue
+        yield match.start(), match.end(), _kind_of_name(match.group(), text[: match.start()])
+
+
+def _kind_of_name(name: str, before: str) -> str:
+    if _COMPANY.search(name) or (name.isupper() and len(name) > 1):
+        return "organization"
+    return "place" if _PLACE_BEFORE.search(before) else "person"
