@@ -49,7 +49,7 @@ class LocalConnection:
     remote = False
 
     def __init__(self, location: Path | str) -> None:
-        """Take a folder, or ``:memory:``; it is opened (and locked) with the first call."""
+        """Take a folder, or ``:memory:``; the first call opens and locks it."""
         self._location = str(location)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="qdrant")
         self._client: QdrantClient | None = None

@@ -34,11 +34,19 @@ class QdrantPassageStore:
         self._collections = QdrantCollections(connection)
 
     @classmethod
-    def at(cls, location: str | Path, *, api_key: str | None = None, timeout_s: int = 30) -> "QdrantPassageStore":
-        """Use a server (``http://…``, ``https://…``), a folder, or ``:memory:``; it is opened with the first call."""
+    async def open(
+        cls, location: str | Path, *, api_key: str | None = None, timeout_s: int = 30
+    ) -> "QdrantPassageStore":
+        """Use a server (``http://…``, ``https://…``), a folder, or ``:memory:``.
+
+        A folder is loaded and locked now: raises PassageStoreUnavailable where another process has it. A server is
+        first asked by the first call, since it may come up later.
+        """
         if str(location).startswith(("http://", "https://")):
             return cls(ServerConnection(str(location), api_key=api_key, timeout_s=timeout_s))
-        return cls(LocalConnection(location))
+        connection = LocalConnection(location)
+        await connection.call("get_aliases")
+        return cls(connection)
 
     async def close(self) -> None:
         """Release the folder's lock or the sockets."""

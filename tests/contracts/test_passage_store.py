@@ -36,7 +36,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     if request.param == "fake":
         yield InMemoryPassageStore()
         return
-    qdrant = QdrantPassageStore.at(tmp_path / "qdrant")
+    qdrant = await QdrantPassageStore.open(tmp_path / "qdrant")
     yield qdrant
     await qdrant.close()
 
