@@ -5,6 +5,7 @@ from typing import Any
 from ray import serve
 from starlette.types import ASGIApp
 
+from pipelines.steps.check_queue_room import QueueLimits
 from pipelines.stores.dbos_jobs import DbosJobQueue
 from pipelines.stores.fsspec_artifacts import FsspecArtifactStore
 from serve_app.api.application import create_app
@@ -28,7 +29,7 @@ class Ingress:
         self._services = Services(
             settings=settings,
             artifacts=FsspecArtifactStore(settings.data.artifacts),
-            jobs=await DbosJobQueue.connect(settings.data.jobs_url, limits=queue_limits(settings)),
+            jobs=await DbosJobQueue.connect(settings.data.jobs_url, _queue_limits(settings)),
             reader=ports.reader,
             transcriber=ports.transcriber,
             diarizer=ports.diarizer,
@@ -43,3 +44,7 @@ class Ingress:
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Return the application; Serve calls this after the constructor."""
         return create_app(self._services)
+
+
+def _queue_limits(settings: Settings) -> QueueLimits:
+    return QueueLimits(per_tenant=settings.limits.queue_depth_per_tenant, total=settings.limits.queue_depth_total)

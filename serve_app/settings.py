@@ -35,6 +35,8 @@ class DataSettings(Section):
     """fsspec URL (``s3://bucket/prefix``); None: a folder in the data folder."""
     qdrant_url: str | None = None
     """URL of a Qdrant server; None: local mode in the data folder (scans; for up to 20,000 passages)."""
+    qdrant_api_key: str | None = None
+    """Of that server; best set by ``RAYSCRIBE_DATA__QDRANT_API_KEY``."""
     models_folder: Path | None = None
     """Where downloaded models are; None: ``models/`` in the data folder."""
 

@@ -1,0 +1,65 @@
+"""Runs durable jobs. Dying is normal here: whoever comes next goes on at the last finished step."""
+
+from typing import Any
+
+from pipelines.domain.audio import WindowingOptions
+from pipelines.flows.recording_ports import ProcessingOptions, RecordingPorts
+from pipelines.stores.dbos_runner import DbosJobRunner, RunnerOptions
+from pipelines.stores.fsspec_artifacts import FsspecArtifactStore
+from serve_app.logs import configure_logs
+from serve_app.metrics import RayMetrics
+from serve_app.ports_assembly import assemble_ports
+from serve_app.resilience import Guard
+from serve_app.settings import Settings
+
+
+class JobRunner:
+    """Owns one DBOS executor. On SQLite there is exactly one: a successor waits for its lock while it drains."""
+
+    async def __init__(self, settings: Settings, **handles: Any) -> None:
+        configure_logs(settings.log_level)
+        ports = assemble_ports(handles, settings, Guard(RayMetrics()))
+        self._runner = await DbosJobRunner.launch(
+            settings.data.jobs_url,
+            RecordingPorts(
+                reader=ports.reader,
+                transcriber=ports.transcriber,
+                artifacts=FsspecArtifactStore(settings.data.artifacts),
+                diarizer=ports.diarizer,
+                embedder=ports.embedder,
+                passages=ports.passages,
+            ),
+            runner_options(settings),
+        )
+
+    async def __del__(self) -> None:
+        """Let go of jobs under way, so that a successor takes them up at once instead of after a time-out."""
+        if hasattr(self, "_runner"):
+            await self._runner.close()
+
+
+def runner_options(settings: Settings) -> RunnerOptions:
+    """Translate settings into the runner's options."""
+    return RunnerOptions(
+        concurrency=settings.runner.concurrency,
+        concurrency_per_tenant=settings.runner.concurrency_per_tenant,
+        polling_interval_s=settings.runner.polling_interval_s,
+        processing=ProcessingOptions(
+            windowing=windowing_options(settings),
+            minimum_duration_s=settings.limits.minimum_job_s,
+            max_diarization_s=settings.limits.diarization_hours * 3600,
+            timeout_base_s=settings.limits.job_timeout_base_s,
+            timeout_factor=settings.limits.job_timeout_factor,
+        ),
+    )
+
+
+def windowing_options(settings: Settings) -> WindowingOptions:
+    """Translate settings into how speech is found and cut."""
+    return WindowingOptions(
+        threshold=settings.audio.speech_threshold,
+        min_silence_duration_ms=settings.audio.min_silence_duration_ms,
+        speech_pad_ms=settings.audio.speech_pad_ms,
+        max_window_s=settings.audio.max_window_s,
+        max_duration_s=settings.limits.recording_hours * 3600,
+    )
