@@ -8,13 +8,20 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from serve_app.model_catalogue import CatalogueEntry, missing_files
 
+if TYPE_CHECKING:
+    from huggingface_hub.errors import HfHubHTTPError
+
 ATTEMPTS = 3
 HUB_TIMEOUT_S = 10.0
+
+Download = Callable[[CatalogueEntry, Path, str | None], None]
+"""Brings an entry into a folder, with a token where one is given. Raises DownloadFailed."""
 
 
 class DownloadFailed(Exception):
@@ -36,7 +43,7 @@ def pull(
     models_folder: Path,
     *,
     token: str | None = None,
-    download: Callable[[CatalogueEntry, Path, str | None], None] | None = None,
+    download: Download | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Path:
     """Bring a model into ``models_folder/name`` and return that folder.
@@ -52,21 +59,24 @@ def pull(
         sleep=sleep,
         reraise=True,
     )
-    attempts(download or download_from_hub, entry, folder, token)
-    if missing := missing_files(entry, folder):
-        raise DownloadFailed(
-            f"{entry.repository} came without {', '.join(missing)}", f"Remove {folder} and pull it again."
-        )
+    attempts(_bring, entry, folder, token, download or download_from_hub)
     return folder
+
+
+def _bring(entry: CatalogueEntry, folder: Path, token: str | None, download: Download) -> None:
+    download(entry, folder, token)
+    # The hub's library returns what is there when it cannot reach the hub: ask the folder, not the library.
+    if missing := missing_files(entry, folder):
+        raise _unreachable(entry, f"{', '.join(missing)} did not arrive")
 
 
 def download_from_hub(entry: CatalogueEntry, folder: Path, token: str | None) -> None:
     """Download one revision from the Hugging Face Hub. Raises HubUnreachable, DownloadFailed."""
     # The rest of the product runs with the hub switched off; asking for a download is the one exception.
     os.environ["HF_HUB_OFFLINE"] = "0"
-    from httpx import TransportError
+    from httpx2 import TransportError
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
     try:
         snapshot_download(
@@ -78,11 +88,11 @@ def download_from_hub(entry: CatalogueEntry, folder: Path, token: str | None) ->
             etag_timeout=HUB_TIMEOUT_S,
             max_workers=4,
         )
-    except (GatedRepoError, RepositoryNotFoundError) as error:
-        raise DownloadFailed(f"the hub does not give {entry.repository} to you", how_to_get_access(entry)) from error
+    except RepositoryNotFoundError as error:
+        raise _refused(entry) from error
     except HfHubHTTPError as error:
         raise _translated(error, entry) from error
-    except (TransportError, LocalEntryNotFoundError, OSError) as error:
+    except (TransportError, OSError) as error:
         raise _unreachable(entry, str(error) or type(error).__name__) from error
 
 
@@ -96,11 +106,13 @@ def how_to_get_access(entry: CatalogueEntry) -> str:
     )
 
 
-def _translated(error: Exception, entry: CatalogueEntry) -> DownloadFailed:
-    status = getattr(getattr(error, "response", None), "status_code", 0)
-    if status in (401, 403):
-        return DownloadFailed(f"the hub does not give {entry.repository} to you", how_to_get_access(entry))
-    return _unreachable(entry, f"the hub answered {status}")
+def _translated(error: "HfHubHTTPError", entry: CatalogueEntry) -> DownloadFailed:
+    status = error.response.status_code
+    return _refused(entry) if status in (401, 403) else _unreachable(entry, f"the hub answered {status}")
+
+
+def _refused(entry: CatalogueEntry) -> DownloadFailed:
+    return DownloadFailed(f"the hub does not give {entry.repository} to you", how_to_get_access(entry))
 
 
 def _unreachable(entry: CatalogueEntry, reason: str) -> HubUnreachable:

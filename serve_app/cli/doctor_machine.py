@@ -102,13 +102,11 @@ def port_is_free(port: int) -> bool:
 def port_holder(port: int) -> str | None:
     """Return name and id of the process that listens on a port; None where that cannot be known."""
     try:
-        for connection in psutil.net_connections(kind="tcp"):
-            listens = connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,)
-            if listens and connection.pid:
-                return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
+        listening = [found for found in psutil.net_connections(kind="tcp") if found.status == psutil.CONN_LISTEN]
+        owner = next((found.pid for found in listening if found.laddr[1:] == (port,)), None)
+        return f"{psutil.Process(owner).name()} (process {owner})" if owner else None
     except psutil.Error:
         return None
-    return None
 
 
 def look_at_data_folder(folder: Path) -> Finding:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="See which models are there, and download more.", no_args_is_help=True)
 
+_WIDE = 120
+"""Columns of a terminal from which on descriptions are shown."""
+
 ModelsFolder = Annotated[
     Path | None,
     typer.Option(
@@ -131,9 +134,9 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for name in rows[0] if rows else ("name",):
-        table.add_column(name.upper(), no_wrap=name != "description")
+    console = Console()
+    shown = [name for name in rows[0] if name != "description" or console.width >= _WIDE] if rows else []
+    table = Table(*(name.upper() for name in shown), box=None, header_style="dim", pad_edge=False)
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    Console().print(table)
+        table.add_row(*(str(row[name]) for name in shown))
+    console.print(table)

@@ -26,51 +26,68 @@ class JobView(Protocol):
 
 
 class LiveBar:
-    """One bar: the stage, how far, how long, and the last words heard."""
+    """One bar: the stage, how far, how long, and the last words heard; finished stages stay above it."""
 
     def __init__(self, progress: "Progress", label: str) -> None:
         """Add a row to ``progress``."""
         self._progress = progress
         self._label = label
+        self._stages = StageChanges()
         self._task: TaskID = progress.add_task(f"{label}  queued", total=1.0, heard="")
 
     def show(self, event: "JobEvent") -> None:
         """Move the bar."""
-        if event.type == "window":
-            self._progress.update(self._task, heard=_heard(event.data))
-        elif event.type == "succeeded":
-            self._progress.update(self._task, completed=1.0, description=f"{self._label}  done", heard="")
-        else:
-            self._progress.update(
-                self._task,
-                description=f"{self._label}  {_ENDINGS.get(event.type) or event.data.get('stage') or event.type}",
-                completed=_share(event.data),
-            )
+        if ended := self._stages.note(event):
+            self._progress.console.print(f"  ✓ {ended}", style="green", highlight=False)
+        heard = _heard(event.data) if event.type == "window" else None
+        self._progress.update(
+            self._task,
+            description=f"{self._label}  {_ENDINGS.get(event.type) or self._stages.current or event.type}",
+            completed=1.0 if event.type == "succeeded" else _share(event.data),
+            heard="" if event.type in _ENDINGS else heard or self._progress.tasks[self._task].fields["heard"],
+        )
 
 
 class PlainLines:
-    """A line for each new stage and each window."""
+    """A line for each stage that begins and each window."""
 
     def __init__(self, console: "Console", label: str) -> None:
         """Write to ``console``."""
         self._console = console
         self._label = label
         self._started = time.monotonic()
-        self._stage: object = None
+        self._stages = StageChanges()
 
     def show(self, event: "JobEvent") -> None:
         """Print a line where there is something new."""
+        before = self._stages.current
+        self._stages.note(event)
         if event.type == "window":
             self._line(_heard(event.data))
         elif event.type != "stage":
             self._line(event.type)
-        elif event.data.get("stage") != self._stage:
-            self._stage = event.data.get("stage")
-            self._line(f"{self._stage} ({_share(event.data) or 0:.0%})")
+        elif self._stages.current != before:
+            self._line(f"{self._stages.current} ({_share(event.data) or 0:.0%})")
 
     def _line(self, text: str) -> None:
         elapsed_s = time.monotonic() - self._started
         self._console.print(f"{self._label}  +{elapsed_s:.1f} s  {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+class StageChanges:
+    """Which stage a job is in. Where two run at once, events name the earlier one until it has ended."""
+
+    def __init__(self) -> None:
+        """Begin before the first stage."""
+        self.current: str | None = None
+
+    def note(self, event: "JobEvent") -> str | None:
+        """Take an event, and return the stage that it shows to have ended, if any."""
+        stage = event.data.get("stage")
+        if event.type in ("stage", "window") and isinstance(stage, str) and stage != self.current:
+            ended, self.current = self.current, stage
+            return ended
+        return self.current if event.type == "succeeded" else None
 
 
 @contextmanager
