@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pipelines.domain.model import Degradation
+
 SearchMode = Literal["hybrid", "dense", "sparse"]
 
 
@@ -103,6 +105,32 @@ class Hit:
     """The passage before this one in the same job. Filled on demand."""
     after: Passage | None = None
     """The passage after this one in the same job. Filled on demand."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRequest:
+    """What to look for, where, and how much to say about what is found."""
+
+    query: str
+    collections: tuple[str, ...]
+    """All of one tenant; their hits are ranked together."""
+    mode: SearchMode = "hybrid"
+    top_k: int = 10
+    filters: SearchFilters = SearchFilters()
+    rerank: bool = False
+    neighbours: bool = False
+    """Fill ``Hit.before`` and ``Hit.after``."""
+    highlight: bool = False
+    """Fill ``Hit.highlights``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult:
+    """What was found, best first, and what could not be done as asked."""
+
+    hits: tuple[Hit, ...]
+    mode: SearchMode
+    degraded: tuple[Degradation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
