@@ -1,0 +1,63 @@
+"""The HTTP application, as a function of its services."""
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pipelines import __version__
+from pipelines.errors import RayScribeError
+from serve_app.api import health, job_events, jobs, models, recordings
+from serve_app.api.authentication import AuthenticationMiddleware
+from serve_app.api.documentation import DESCRIPTION, TITLE
+from serve_app.api.edge import BodyLimitMiddleware, EdgeMiddleware
+from serve_app.api.errors import error_response
+from serve_app.api.uploads import UploadGate
+from serve_app.services import Services
+
+UPLOAD_PATHS = frozenset({"/v1/jobs", "/v1/audio/transcriptions"})
+FORM_OVERHEAD_BYTES = 1 << 20
+"""What a form may hold besides its file."""
+_RESOURCES = (jobs, job_events, recordings, models, health)
+
+
+def create_app(services: Services, *, proxy_sends_request_id: bool = False) -> FastAPI:
+    """Build the application.
+
+    ``proxy_sends_request_id``: True behind Ray Serve, whose proxy adds ``x-request-id`` to every answer by itself.
+    """
+    app = FastAPIOffline(
+        title=TITLE,
+        description=DESCRIPTION,
+        version=__version__,
+        redoc_url=None,
+        static_url="/docs-assets",
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    app.state.uploads = UploadGate(services.settings.limits.concurrent_uploads)
+    for resource in _RESOURCES:
+        app.include_router(resource.router)
+    for kind in (RayScribeError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _answer)
+    _add_layers(app, services, proxy_sends_request_id)
+    return app
+
+
+def _add_layers(app: FastAPI, services: Services, proxy_sends_request_id: bool) -> None:
+    """Wrap the application; the layer added last is the outermost."""
+    limits = services.settings.limits
+    app.add_middleware(
+        BodyLimitMiddleware,
+        limit_bytes=limits.json_bytes,
+        upload_paths=UPLOAD_PATHS,
+        upload_bytes=limits.upload_bytes + FORM_OVERHEAD_BYTES,
+    )
+    app.add_middleware(AuthenticationMiddleware, settings=services.settings)
+    app.add_middleware(EdgeMiddleware, metrics=services.metrics, proxy_sends_request_id=proxy_sends_request_id)
+
+
+async def _answer(_request: Request, error: Exception) -> Response:
+    return error_response(error)

@@ -1,0 +1,54 @@
+"""Which bytes a Range header asks for (RFC 9110, section 14)."""
+
+import re
+from dataclasses import dataclass
+
+_SPEC = re.compile(r"\s*bytes\s*=\s*(\d*)-(\d*)\s*", re.IGNORECASE | re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByteRange:
+    """Bytes ``start`` (inclusive) to ``end`` (exclusive) of something that is ``size`` long."""
+
+    start: int
+    end: int
+    size: int
+
+    @property
+    def content_range(self) -> str:
+        """The header of a 206."""
+        return f"bytes {self.start}-{self.end - 1}/{self.size}"
+
+
+class Unsatisfiable(Exception):
+    """The range lies wholly outside: 416."""
+
+    def __init__(self, size: int) -> None:
+        """Take the size that there is."""
+        super().__init__(size)
+        self.size = size
+
+
+def parse_range(header: str | None, size: int) -> ByteRange | None:
+    """Return the range asked for; None where all is to be sent.
+
+    A header that is malformed, in another unit, or names several ranges is ignored, as the RFC allows: the answer is
+    then the whole. Raises Unsatisfiable for a range that begins at or after the end, or is empty.
+    """
+    match = _SPEC.fullmatch(header or "")
+    if match is None or match.group(0).count("-") != 1:
+        return None
+    first, last = match.groups()
+    # More digits than any file has bytes; int() of a long enough one is refused by Python itself.
+    if max(len(first), len(last)) > 18:
+        raise Unsatisfiable(size)
+    if first:
+        return _from_to(int(first), int(last) + 1 if last else size, size)
+    return _from_to(max(0, size - int(last)), size, size) if last else None
+
+
+def _from_to(start: int, end: int, size: int) -> ByteRange | None:
+    if start >= size:
+        raise Unsatisfiable(size)
+    # A last byte before the first makes the header invalid, not unsatisfiable (RFC 9110, 14.1.1).
+    return ByteRange(start=start, end=min(end, size), size=size) if start < end else None

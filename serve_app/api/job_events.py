@@ -1,0 +1,55 @@
+"""A job's events as they happen, resumable from any of them."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated
+
+from fastapi import APIRouter, Header
+from starlette.responses import Response
+
+from pipelines.domain.job import JobEvent
+from pipelines.errors import InvalidRequest
+from serve_app.api.authentication import JobReader
+from serve_app.api.context import ServicesOf
+from serve_app.api.documentation import error_answers
+from serve_app.api.job_ids import JobId
+from serve_app.api.server_sent_events import EventStreamResponse, ServerSentEvent
+
+router = APIRouter(tags=["jobs"])
+_STREAM = {
+    "description": "`queued`, `started`, `stage`, `window`; ends after `succeeded`, `failed` or `cancelled`.",
+    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+}
+
+
+@router.get(
+    "/v1/jobs/{job_id}/events",
+    summary="Progress, and the transcript as it grows",
+    response_class=Response,
+    responses={200: _STREAM, **error_answers(404)},
+)
+async def job_events(
+    job_id: JobId,
+    caller: JobReader,
+    services: ServicesOf,
+    last_event_id: Annotated[str | None, Header(description="Go on after this event.")] = None,
+) -> Response:
+    """Stream a job's events from the first, or from the one after ``Last-Event-ID``."""
+    after = _offset(last_event_id)
+    # Asked first: an unknown job is a 404, and a stream that resumes must not wait for news before it answers.
+    await services.jobs.get(caller.tenant, job_id)
+    return EventStreamResponse(_encode(services.jobs.events(caller.tenant, job_id, after=after)))
+
+
+async def _encode(events: AsyncGenerator[JobEvent, None]) -> AsyncGenerator[ServerSentEvent, None]:
+    async with aclosing(events):
+        async for event in events:
+            yield ServerSentEvent(id=event.id, type=event.type, data={"id": event.id, "type": event.type, **event.data})
+
+
+def _offset(last_event_id: str | None) -> int:
+    if last_event_id is None or last_event_id == "":
+        return -1
+    if not (last_event_id.isascii() and last_event_id.isdecimal() and len(last_event_id) <= 15):
+        raise InvalidRequest("Last-Event-ID must be the id of an event", "Last-Event-ID")
+    return int(last_event_id)

@@ -1,0 +1,136 @@
+"""Jobs: submit, list, read, cancel, erase, retry."""
+
+import secrets
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import AwareDatetime
+
+from pipelines.domain.job import JobFilters, JobStatus, Upload
+from pipelines.errors import NotAvailable, UnsupportedMedia
+from serve_app.api.authentication import JobReader, JobWriter
+from serve_app.api.context import ServicesOf
+from serve_app.api.documentation import error_answers, form_body
+from serve_app.api.form import Form
+from serve_app.api.job_fields import NAME_PATTERN, NOT_BUILT_HEADERS, JobFields, check_field_name, parse_job_fields
+from serve_app.api.job_ids import JobId, new_job_id
+from serve_app.api.shapes import JobBody, JobList, JobStatusName, job_body
+from serve_app.api.submission import accept_job, erase_job
+from serve_app.api.uploads import Spool, UploadGate, receive_form, scratch_folder
+from serve_app.services import Services
+
+router = APIRouter(tags=["jobs"])
+_LOCATION = {"Location": {"description": "Address of the job.", "schema": {"type": "string"}}}
+
+
+@router.post(
+    "/v1/jobs",
+    status_code=202,
+    summary="Submit a recording",
+    responses={
+        202: {"headers": _LOCATION, "description": "Acknowledged: it will not be lost."},
+        **error_answers(408, 409, 415),
+    },
+    openapi_extra={"requestBody": form_body(JobFields, "The recording: any audio or video container.")},
+)
+async def submit(
+    request: Request,
+    response: Response,
+    caller: JobWriter,
+    services: ServicesOf,
+    idempotency_key: Annotated[
+        str | None, Header(description="A repeat with the same key and body finds the same job.")
+    ] = None,
+) -> JobBody:
+    """Take a recording as it arrives, check it, and enqueue it; what is not acknowledged leaves nothing behind."""
+    _refuse_unbuilt(request)
+    job_id = new_job_id(caller.tenant, idempotency_key)
+    # A folder of its own: a repeat under the same idempotency key must not overwrite the first one's recording.
+    folder = f"{caller.tenant}/{job_id}/upload-{secrets.token_hex(8)}"
+    gate: UploadGate = request.app.state.uploads
+    with gate.admit():
+        async with scratch_folder(services.artifacts, folder) as scratch:
+            form = await _receive(request, services, folder)
+            job = await accept_job(services, caller.tenant, job_id, parse_job_fields(form.values), form.file)
+            if job.upload.artifact == form.file.artifact:
+                scratch.keep()
+    response.headers["location"] = f"/v1/jobs/{job.job_id}"
+    return job_body(job)
+
+
+@router.get("/v1/jobs", summary="List jobs, newest first", responses=error_answers())
+async def list_jobs(
+    caller: JobReader,
+    services: ServicesOf,
+    status: JobStatusName | None = None,
+    collection: Annotated[str | None, Query(pattern=NAME_PATTERN)] = None,
+    created_after: AwareDatetime | None = None,
+    created_before: AwareDatetime | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")] = None,
+) -> JobList:
+    """List jobs without their results, versions and metrics, which `GET /v1/jobs/{id}` has."""
+    filters = JobFilters(
+        status=JobStatus(status) if status else None,
+        collection=collection,
+        created_after=_text(created_after),
+        created_before=_text(created_before),
+    )
+    page = await services.jobs.list_jobs(caller.tenant, filters, cursor=cursor, limit=limit)
+    return JobList(
+        data=[job_body(job) for job in page.jobs], has_more=page.next_cursor is not None, next_cursor=page.next_cursor
+    )
+
+
+@router.get("/v1/jobs/{job_id}", summary="One job", responses=error_answers(404))
+async def get_job(job_id: JobId, caller: JobReader, services: ServicesOf) -> JobBody:
+    """Show where a job stands, and what it has produced so far."""
+    return job_body(await services.jobs.get(caller.tenant, job_id))
+
+
+@router.delete(
+    "/v1/jobs/{job_id}",
+    summary="Cancel a job, or erase it",
+    response_model=JobBody,
+    responses={204: {"description": "Erased: recording, artifacts, passages and record."}, **error_answers(404, 409)},
+)
+async def delete_job(
+    job_id: JobId,
+    caller: JobWriter,
+    services: ServicesOf,
+    erase: Annotated[bool, Query(description="Remove everything there is of it.")] = False,
+) -> JobBody | Response:
+    """Cancel a job that has not ended; with ``erase``, remove it whatever its state."""
+    if erase:
+        await erase_job(services, caller.tenant, job_id)
+        return Response(status_code=204)
+    return job_body(await services.jobs.cancel(caller.tenant, job_id))
+
+
+@router.post(
+    "/v1/jobs/{job_id}/retry", status_code=202, summary="Go on with a failed job", responses=error_answers(404, 409)
+)
+async def retry_job(job_id: JobId, caller: JobWriter, services: ServicesOf) -> JobBody:
+    """Let a failed job go on from its last finished stage, under the same id."""
+    return job_body(await services.jobs.retry(caller.tenant, job_id))
+
+
+async def _receive(request: Request, services: Services, folder: str) -> Form[Upload]:
+    content_type = request.headers.get("content-type", "")
+    if content_type.lower().startswith("application/json"):
+        raise NotAvailable("submitting by url is not available in this deployment: send the file", "url")
+    if not content_type:
+        raise UnsupportedMedia("the body must be multipart/form-data")
+    spool = Spool(services.artifacts, folder, services.settings.limits.upload_bytes)
+    return await receive_form(request, spool, check_field_name)
+
+
+def _refuse_unbuilt(request: Request) -> None:
+    for name in NOT_BUILT_HEADERS:
+        if name in request.headers:
+            raise NotAvailable(f"the header {name} is not available in this deployment", name)
+
+
+def _text(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
