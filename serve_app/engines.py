@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipelines.domain.model import ModelInfo
 from pipelines.fakes.models import FakeDiarizer, FakeEmbedder, FakeTranscriber
+from pipelines.fakes.passages import FakeReranker
 from pipelines.ports import Diarizer, Embedder, Reranker, Transcriber
 from serve_app.model_chain import Loaded, Loader, require_folder
 from serve_app.services import MetricsSink
@@ -75,7 +76,10 @@ def reranker_loaders(settings: ModelSettings) -> dict[str, Loader[Reranker]]:
 
         return await BgeReranker.load(require_folder(path), name=choice.name, device=choice.device)
 
-    return {"bge-reranker": bge_reranker}
+    async def fake(choice: ModelChoice, path: Path) -> Reranker:
+        return FakeReranker()
+
+    return {"bge-reranker": bge_reranker, "fake": fake}
 
 
 async def describe(loaded: Loaded[Transcriber] | Loaded[Diarizer] | Loaded[Embedder] | Loaded[Reranker]) -> ModelInfo:

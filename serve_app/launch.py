@@ -68,10 +68,14 @@ def serving(
     data: Path | None = None,
     progress: Progress | None = None,
     verbose: bool = False,
+    pretended_gpus: int = 0,
+    whole: bool = False,
 ) -> Iterator[RunningApplication]:
     """Start a private Ray, deploy ``config`` and yield once it answers; stop everything on the way out.
 
-    ``port`` None takes the config's port, or the next free one. Raises ModelUnavailable where a deployment cannot be
+    ``port`` None takes the config's port, or the next free one. ``pretended_gpus`` are logical only: a rehearsal of a
+    GPU profile with fake models needs no card. ``whole`` waits
+    until every deployment is up, not only the ingress. Raises ModelUnavailable where a deployment cannot be
     started, with Serve's own words.
     """
     begun = time.monotonic()
@@ -79,9 +83,9 @@ def serving(
     settings = _with_data_folder(document, data)
     prepare_data_folder(settings.data)
     document["http_options"]["port"] = choose_port(document["http_options"]["port"] if port is None else port)
-    with _private_ray(verbose=verbose):
+    with _private_ray(verbose=verbose, pretended_gpus=pretended_gpus):
         url = _deploy(document)
-        _wait_until_live(url, progress)
+        _wait_until_live(url, progress, whole=whole)
         yield RunningApplication(
             url=url,
             port=document["http_options"]["port"],
@@ -124,7 +128,7 @@ def _with_data_folder(document: dict[str, Any], data: Path | None) -> Settings:
 
 
 @contextmanager
-def _private_ray(*, verbose: bool) -> Iterator[None]:
+def _private_ray(*, verbose: bool, pretended_gpus: int) -> Iterator[None]:
     """Start Ray for this process alone, in a folder of its own that is removed afterwards."""
     folder = tempfile.mkdtemp(prefix="rayscribe-")
     # Nothing of this Ray is reachable from outside, and no token should be left behind.
@@ -133,6 +137,7 @@ def _private_ray(*, verbose: bool) -> Iterator[None]:
         ray.init(
             address="local",
             num_cpus=_LOGICAL_CPUS,
+            num_gpus=pretended_gpus or None,
             include_dashboard=False,
             _temp_dir=folder,
             log_to_driver=verbose,
@@ -157,7 +162,7 @@ def _deploy(document: dict[str, Any]) -> str:
     return f"http://127.0.0.1:{schema.http_options.port}"
 
 
-def _wait_until_live(url: str, progress: Progress | None) -> None:
+def _wait_until_live(url: str, progress: Progress | None, *, whole: bool) -> None:
     limit = time.monotonic() + _START_LIMIT_S
     shown: dict[str, str] = {}
     while time.monotonic() < limit:
@@ -169,7 +174,8 @@ def _wait_until_live(url: str, progress: Progress | None) -> None:
         if progress and states != shown:
             progress(states)
             shown = states
-        if _is_live(url):
+        is_whole = application is not None and application.status == "RUNNING"
+        if (is_whole or not whole) and _is_live(url):
             return
         time.sleep(0.2)
     raise ModelUnavailable(f"the application did not answer within {_START_LIMIT_S:.0f} s")
