@@ -86,3 +86,5 @@ class AudioExtent:
     duration_s: float
     speech_s: float
     """Seconds in which speech was detected."""
+    warnings: tuple[str, ...] = ()
+    """What was wrong with the container but did not stop decoding, in words for the recording's owner."""

@@ -1,0 +1,74 @@
+"""RecordingReader in this process: decoding, speech detection and cutting in a thread of their own."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing
+from functools import partial
+from typing import BinaryIO
+
+import numpy as np
+
+from pipelines.domain.audio import AudioExtent, Recording, Window, WindowingOptions
+from pipelines.domain.job import Upload
+from pipelines.flows.read_windows import read_windows
+from pipelines.ports import AudioDecoder, SpeechDetector
+from pipelines.samples import Samples
+
+OpenArtifact = Callable[[str], AbstractContextManager[BinaryIO]]
+
+
+class LocalReader:
+    """Implements RecordingReader over an artifact store's ``open``. One thread a recording; nothing is read ahead."""
+
+    def __init__(
+        self,
+        open_artifact: OpenArtifact,
+        decoder: AudioDecoder,
+        new_detector: Callable[[WindowingOptions], SpeechDetector],
+    ) -> None:
+        self._open = open_artifact
+        self._decoder = decoder
+        self._new_detector = new_detector
+
+    async def probe(self, upload: Upload) -> Recording:
+        """Read the headers; see RecordingReader.probe."""
+
+        def read_headers() -> Recording:
+            with self._open(upload.artifact) as source:
+                return self._decoder.probe(source, upload)
+
+        return await asyncio.to_thread(read_headers)
+
+    async def windows(
+        self, artifact: str, options: WindowingOptions, *, first_index: int = 0
+    ) -> AsyncGenerator[Window | AudioExtent, None]:
+        """Yield windows, then the extent; see RecordingReader.windows."""
+        loop = asyncio.get_running_loop()
+        items = self._read(artifact, options, first_index)
+        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reader")
+        try:
+            while (item := await loop.run_in_executor(thread, next, items, None)) is not None:
+                yield item
+        finally:
+            # In the same thread, so that it waits for a block that is still being decoded.
+            closed = loop.run_in_executor(thread, items.close)
+            thread.shutdown(wait=False)
+            await asyncio.shield(closed)
+
+    def _read(
+        self, artifact: str, options: WindowingOptions, first_index: int
+    ) -> Generator[Window | AudioExtent, None, None]:
+        with self._open(artifact) as source:
+            yield from read_windows(self._decoder, self._new_detector(options), source, options, first_index)
+
+    async def samples(self, artifact: str, *, max_duration_s: float) -> Samples:
+        """Return the whole recording, int16, shape ``(n,)``: 115 MB an hour; see RecordingReader.samples."""
+        return await asyncio.to_thread(partial(self._read_samples, artifact, max_duration_s))
+
+    def _read_samples(self, artifact: str, max_duration_s: float) -> Samples:
+        with (
+            self._open(artifact) as source,
+            closing(self._decoder.decode(source, max_duration_s=max_duration_s)) as blocks,
+        ):
+            return np.concatenate([np.zeros(0, dtype=np.int16), *blocks])

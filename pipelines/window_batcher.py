@@ -1,0 +1,164 @@
+"""Dynamic batching: windows of all callers meet here, and one model call takes as many as fit.
+
+An idle model never waits: the first window starts at once, and what comes while the model is busy forms the next batch.
+So the batch grows with the load and a lone caller pays nothing. A batch holds items of one key. The most urgent item
+chooses the batch; waiting makes urgent, so that a stream of live windows cannot starve a job.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from pipelines.errors import ModelOutOfMemory, ModelUnavailable, Overloaded
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchStatistics:
+    """One call of the model, for metrics."""
+
+    items: int
+    batch_size: int
+    """The most items a batch takes now: halved after each lack of memory."""
+    waiting: int
+    """Items left in the queue when the batch was taken."""
+    longest_wait_s: float
+    run_s: float
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting(Generic[ItemT, ResultT]):
+    item: ItemT
+    key: Hashable
+    urgency: int
+    since_s: float
+    result: "asyncio.Future[ResultT]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class WindowBatcher(Generic[ItemT, ResultT]):
+    """Batches the items of concurrent callers on one event loop and runs them one batch at a time in a thread."""
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[ItemT]], Sequence[ResultT]],
+        *,
+        batch_size: int,
+        max_waiting: int = 512,
+        ageing_s: float = 10.0,
+        on_batch: Callable[[BatchStatistics], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take the blocking ``run`` (items of one key to as many results, in order).
+
+        Each ``ageing_s`` seconds of waiting make an item one step more urgent. ``on_batch`` hears of every model call.
+        """
+        self.batch_size = batch_size
+        self._run = run
+        self._max_waiting = max_waiting
+        self._ageing_s = ageing_s
+        self._on_batch = on_batch
+        self._clock = clock
+        self._waiting: list[_Waiting[ItemT, ResultT]] = []
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+        self._worker: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def submit(self, item: ItemT, *, key: Hashable, urgency: int) -> ResultT:
+        """Return the model's result for ``item``; smaller ``urgency`` goes first.
+
+        Cancelling takes the item out of the queue, or drops its result, and leaves its batch alone. Raises what ``run``
+        raised for the batch, Overloaded (the queue is full), ModelUnavailable (closed), ModelOutOfMemory (the item
+        does not even fit alone).
+        """
+        if self._closed:
+            raise ModelUnavailable("the model is shutting down")
+        if len(self._waiting) >= self._max_waiting:
+            raise Overloaded(f"{self._max_waiting} windows are waiting for the model", None, 1.0)
+        waiting: _Waiting[ItemT, ResultT] = _Waiting(item, key, urgency, self._clock())
+        self._waiting.append(waiting)
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._work(), context=Context())  # it serves more than this caller
+        try:
+            return await waiting.result
+        finally:
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
+
+    async def close(self) -> None:
+        """Let the batch under way end, refuse what waits (ModelUnavailable), and stop the thread."""
+        self._closed = True
+        for waiting in self._waiting:
+            _fail(waiting, ModelUnavailable("the model is shutting down"))
+        self._waiting.clear()
+        if self._worker is not None:
+            await self._worker
+        await asyncio.to_thread(self._thread.shutdown)
+
+    async def _work(self) -> None:
+        """Run batches until nothing waits; ``submit`` starts the next worker."""
+        while self._waiting:
+            batch = self._take_batch()
+            await self._run_fitting(batch)
+
+    def _take_batch(self) -> list[_Waiting[ItemT, ResultT]]:
+        now_s = self._clock()
+        in_order = sorted(
+            self._waiting, key=lambda waiting: waiting.urgency - (now_s - waiting.since_s) / self._ageing_s
+        )
+        batch = [waiting for waiting in in_order if waiting.key == in_order[0].key][: self.batch_size]
+        taken = set(map(id, batch))
+        self._waiting = [waiting for waiting in self._waiting if id(waiting) not in taken]
+        return batch
+
+    async def _run_fitting(self, batch: list[_Waiting[ItemT, ResultT]]) -> None:
+        """Run a batch; where memory is short, halve it, and all batches after it, until it fits."""
+        parts = deque([batch])
+        while parts:
+            part = [waiting for waiting in parts.popleft() if not waiting.result.done()]
+            if not part:
+                continue
+            try:
+                results = list(zip(part, await self._run_measured(part), strict=True))
+            except ModelOutOfMemory as error:
+                if len(part) == 1:
+                    _fail(part[0], error)
+                    continue
+                half = (len(part) + 1) // 2
+                self.batch_size = min(self.batch_size, half)
+                parts.extendleft([part[half:], part[:half]])
+            except Exception as error:  # whatever the model raised belongs to each caller of the batch
+                for waiting in part:
+                    _fail(waiting, error)
+            else:
+                for waiting, result in results:
+                    if not waiting.result.done():
+                        waiting.result.set_result(result)
+
+    async def _run_measured(self, part: list[_Waiting[ItemT, ResultT]]) -> Sequence[ResultT]:
+        started_s = self._clock()
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._thread, self._run, [waiting.item for waiting in part])
+        finally:
+            if self._on_batch is not None:
+                self._on_batch(
+                    BatchStatistics(
+                        items=len(part),
+                        batch_size=self.batch_size,
+                        waiting=len(self._waiting),
+                        longest_wait_s=started_s - min(waiting.since_s for waiting in part),
+                        run_s=self._clock() - started_s,
+                    )
+                )
+
+
+def _fail(waiting: _Waiting[ItemT, ResultT], error: BaseException) -> None:
+    if not waiting.result.done():
+        waiting.result.set_exception(error)
