@@ -354,6 +354,10 @@ class JobQueue(Protocol):
         """Stop a job. Raises NotFound, JobEnded."""
         ...
 
+    async def settle(self, tenant: str, job_id: str) -> None:
+        """Return once nothing works on a cancelled job any more, or its runner has had 10 s. Raises NotFound."""
+        ...
+
     async def retry(self, tenant: str, job_id: str) -> Job:
         """Let a failed job go on from its last finished stage, under the same id. Raises NotFound, JobNotFailed."""
         ...

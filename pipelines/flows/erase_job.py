@@ -1,0 +1,25 @@
+"""A job disappears: passages, recording, artifacts, and last its record."""
+
+from contextlib import suppress
+
+from pipelines.errors import JobEnded
+from pipelines.ports import ArtifactStore, JobQueue, PassageStore
+
+
+async def erase_job(
+    queue: JobQueue, artifacts: ArtifactStore, passages: PassageStore | None, tenant: str, job_id: str
+) -> None:
+    """Remove everything there is of a job, whatever its state; a running one is cancelled first.
+
+    The record goes last: whatever fails before leaves a job that can be erased again. Raises NotFound, and what the
+    stores raise.
+    """
+    job = await queue.get(tenant, job_id)
+    if not job.status.ended:
+        with suppress(JobEnded):
+            await queue.cancel(tenant, job_id)
+    await queue.settle(tenant, job_id)
+    if passages is not None and job.request.collection is not None:
+        await passages.delete_job(tenant, job.request.collection, job_id)
+    await artifacts.delete_tree(f"{tenant}/{job_id}")
+    await queue.erase(tenant, job_id)

@@ -1,0 +1,23 @@
+"""Why a job failed: any exception of a stage becomes a record that its owner may see."""
+
+from pipelines.domain.job import JobFailure
+from pipelines.errors import RayScribeError
+
+
+class JobFailed(Exception):
+    """A stage failed for good. Carries what the job's record says; the cause is chained."""
+
+    def __init__(self, failure: JobFailure) -> None:
+        """Take the record."""
+        super().__init__(failure)
+        self.failure = failure
+
+    def __str__(self) -> str:
+        return f"{self.failure.stage or 'job'}: {self.failure.message}"
+
+
+def failure_of(error: BaseException, stage: str | None) -> JobFailure:
+    """Describe ``error`` without a stack trace, a path or a foreign library's words."""
+    if isinstance(error, RayScribeError):
+        return JobFailure(message=error.message, code=error.code, stage=stage, param=error.param)
+    return JobFailure(message="the job failed inside the service", code="internal_error", stage=stage)

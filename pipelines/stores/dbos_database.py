@@ -1,0 +1,89 @@
+"""The job database: opened, migrated, and its errors translated."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+
+import sqlalchemy
+from dbos import DBOS, DBOSClient
+from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
+
+from pipelines.errors import JobStoreUnavailable
+from pipelines.stores.dbos_records import APPLICATION, JsonSerializer
+
+P = ParamSpec("P")
+ResultT = TypeVar("ResultT")
+_POOL_SIZE = 8
+
+
+def is_sqlite(database_url: str) -> bool:
+    """Tell whether this is the embedded database: one runner, one machine."""
+    return database_url.startswith("sqlite")
+
+
+def sqlite_path(database_url: str) -> str:
+    """Return the path of the embedded database's file."""
+    return str(sqlalchemy.make_url(database_url).database)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDatabase:
+    """An open job database."""
+
+    url: str
+    client: DBOSClient
+    engine: sqlalchemy.Engine
+    """The client's own connections, for transactions whose waiting we bound ourselves."""
+
+    @classmethod
+    def open(cls, database_url: str, busy_timeout_s: float) -> "JobDatabase":
+        """Create or migrate the database and connect to it. Blocking. A locked one is waited for."""
+        DBOS.migrate(database_url)
+        engine = _engine(database_url, busy_timeout_s)
+        client = DBOSClient(
+            system_database_engine=engine,
+            system_database_url=database_url,
+            serializer=JsonSerializer(),
+            application_name=APPLICATION,
+            retry_connection_errors=False,
+        )
+        return cls(url=database_url, client=client, engine=engine)
+
+    @property
+    def embedded(self) -> bool:
+        """True for SQLite: one runner, one machine."""
+        return is_sqlite(self.url)
+
+    def close(self) -> None:
+        """Release all connections. Blocking."""
+        self.client.destroy()
+        self.engine.dispose()
+
+
+def _engine(database_url: str, timeout_s: float) -> sqlalchemy.Engine:
+    if not is_sqlite(database_url):
+        url = sqlalchemy.make_url(database_url).set(drivername="postgresql+psycopg")
+        return sqlalchemy.create_engine(url, pool_size=_POOL_SIZE, pool_pre_ping=True, pool_timeout=timeout_s)
+    engine = sqlalchemy.create_engine(database_url, pool_size=_POOL_SIZE, pool_timeout=timeout_s)
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        connection.isolation_level = "IMMEDIATE"
+        connection.execute(f"PRAGMA busy_timeout={round(timeout_s * 1000)}")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA journal_mode=WAL")  # readers then never wait for the runner's writes
+
+    return engine
+
+
+async def call_database(timeout_s: float, call: Callable[P, ResultT], *args: P.args, **kwargs: P.kwargs) -> ResultT:
+    """Run a blocking database call in a thread. Raises JobStoreUnavailable after ``timeout_s`` or on its errors."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await asyncio.to_thread(call, *args, **kwargs)
+    except TimeoutError as error:
+        raise JobStoreUnavailable("the job database does not answer") from error
+    except SQLAlchemyError as error:
+        raise JobStoreUnavailable("the job database is not available") from error

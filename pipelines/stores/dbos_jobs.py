@@ -1,0 +1,199 @@
+"""Jobs as clients see them: a JobQueue over DBOS that needs the database and no runner."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from dbos import EnqueueOptions, WorkflowStatus, error
+
+from pipelines.domain.encoding import to_plain
+from pipelines.domain.job import Job, JobEvent, JobFilters, JobPage, JobStatus, NewJob, QueueDepth
+from pipelines.errors import IdempotencyConflict, JobEnded, JobNotFailed, JobStoreUnavailable, NotFound
+from pipelines.flows.stage_plan import WORKFLOW_VERSION
+from pipelines.steps.check_queue_room import QueueLimits, check_queue_room
+from pipelines.stores.dbos_database import JobDatabase, call_database
+from pipelines.stores.dbos_listing import list_page, measure_depth, queue_positions
+from pipelines.stores.dbos_records import (
+    EVENTS,
+    FAILED,
+    PRIORITIES,
+    QUEUE,
+    WORKFLOW,
+    attributes_of,
+    job_of,
+    job_status_of,
+    new_job_of,
+)
+
+_TIMEOUT_S = 5.0
+_CONNECT_TIMEOUT_S = 30.0
+_RUNNER_LETS_GO_S = 10.0
+_WATCH_INTERVAL_S = 0.1
+
+
+class DbosJobQueue:
+    """Implements JobQueue. ``connect`` makes one; ``close`` releases its connections."""
+
+    def __init__(self, database: JobDatabase, limits: QueueLimits) -> None:
+        self._database = database
+        self._client = database.client
+        self._limits = limits
+
+    @classmethod
+    async def connect(cls, database_url: str, limits: QueueLimits | None = None) -> "DbosJobQueue":
+        """Connect to ``sqlite:///…`` or ``postgresql://…``, creating or migrating the database where needed."""
+        database = await call_database(_CONNECT_TIMEOUT_S, JobDatabase.open, database_url, _TIMEOUT_S)
+        return cls(database, limits or QueueLimits())
+
+    async def close(self) -> None:
+        """Release all connections."""
+        await asyncio.to_thread(self._database.close)
+
+    async def enqueue(self, job: NewJob) -> Job:
+        """Acknowledge a job: it is committed when this returns."""
+        return await call_database(2 * _TIMEOUT_S, self._enqueue, job)
+
+    async def get(self, tenant: str, job_id: str) -> Job:
+        """Return where the job stands."""
+        return await call_database(_TIMEOUT_S, self._get, tenant, job_id)
+
+    async def list_jobs(self, tenant: str, filters: JobFilters, *, cursor: str | None, limit: int) -> JobPage:
+        """List jobs, newest first."""
+        return await call_database(_TIMEOUT_S, list_page, self._client, tenant, filters, cursor, limit)
+
+    async def cancel(self, tenant: str, job_id: str) -> Job:
+        """Stop a job. A running one stops within seconds: its step notices, and it can write nothing from now on."""
+        return await call_database(_TIMEOUT_S, self._cancel, tenant, job_id)
+
+    async def retry(self, tenant: str, job_id: str) -> Job:
+        """Put a failed job back into the queue; it goes on from the first step that has no result."""
+        return await call_database(_TIMEOUT_S, self._retry, tenant, job_id)
+
+    async def settle(self, tenant: str, job_id: str) -> None:
+        """Wait until the runner has let go of a cancelled job; a runner that died gets 10 s."""
+        for _ in range(round(_RUNNER_LETS_GO_S / _WATCH_INTERVAL_S)):
+            status = await call_database(_TIMEOUT_S, self._owned, tenant, job_id)
+            if not (status.attributes or {}).get("runner"):
+                return
+            await asyncio.sleep(_WATCH_INTERVAL_S)
+
+    async def erase(self, tenant: str, job_id: str) -> None:
+        """Remove record and events."""
+        await call_database(_TIMEOUT_S, self._erase, tenant, job_id)
+
+    async def events(self, tenant: str, job_id: str, *, after: int = -1) -> AsyncGenerator[JobEvent, None]:
+        """Yield events. ``queued`` is 0, the stream's offset n is n + 1, and the terminal one follows from the record.
+
+        A terminal event is never written, so there is exactly one however often a runner dies: the record's last state.
+        """
+        await self.get(tenant, job_id)
+        if after < 0:
+            yield JobEvent(id=0, type="queued")
+        position = max(after, 0)
+        known = after < 1 or await call_database(_TIMEOUT_S, self._is_written, job_id, after - 1)
+        while True:
+            stream = self._client.read_stream_async(
+                job_id, EVENTS, offset=position, polling_interval_sec=_WATCH_INTERVAL_S
+            )
+            async for entry in stream:
+                position += 1
+                yield JobEvent(id=position, type=entry["type"], data=entry["data"])
+            job = await self.get(tenant, job_id)
+            if job.status.ended:
+                break
+            await asyncio.sleep(_WATCH_INTERVAL_S)
+        if known or position > after:
+            yield terminal_event(position + 1, job)
+
+    async def depth(self, tenant: str) -> QueueDepth:
+        """Return how many jobs wait, and how fast they have left lately."""
+        return await call_database(_TIMEOUT_S, measure_depth, self._client, tenant)
+
+    def _find(self, job_id: str) -> WorkflowStatus | None:
+        found = self._client.list_workflows(workflow_ids=[job_id], name=WORKFLOW)
+        return found[0] if found else None
+
+    def _owned(self, tenant: str, job_id: str) -> WorkflowStatus:
+        status = self._find(job_id)
+        if status is None or status.authenticated_user != tenant:
+            raise NotFound("there is no such job")
+        return status
+
+    def _get(self, tenant: str, job_id: str) -> Job:
+        return self._job(self._owned(tenant, job_id))
+
+    def _job(self, status: WorkflowStatus) -> Job:
+        position = None
+        if job_status_of(status) is JobStatus.QUEUED:
+            position = queue_positions(self._client, str(status.authenticated_user)).get(status.workflow_id)
+        return job_of(status, position)
+
+    def _enqueue(self, job: NewJob) -> Job:
+        status = self._find(job.job_id)
+        if status is None:
+            check_queue_room(measure_depth(self._client, job.tenant), self._limits)
+            # In a transaction of ours: DBOS's own would wait without end for a locked database.
+            with self._database.engine.begin() as connection:
+                self._client.enqueue_in_transaction(connection, _options(job), to_plain(job))
+            status = self._find(job.job_id)
+        if status is None:
+            raise JobStoreUnavailable("the job database lost a job that was just written")
+        if new_job_of(status).tenant != job.tenant or new_job_of(status).body_hash != job.body_hash:
+            raise IdempotencyConflict("this idempotency key was used with another request")
+        return self._job(status)
+
+    def _cancel(self, tenant: str, job_id: str) -> Job:
+        if job_status_of(self._owned(tenant, job_id)).ended:
+            raise JobEnded("the job has ended")
+        self._client.cancel_workflow(job_id)
+        job = self._get(tenant, job_id)
+        if job.status is not JobStatus.CANCELLED:
+            raise JobEnded("the job has ended")
+        return job
+
+    def _retry(self, tenant: str, job_id: str) -> Job:
+        status = self._owned(tenant, job_id)
+        if status.status not in FAILED:
+            raise JobNotFailed("only a failed job can be retried")
+        attempts = int((status.attributes or {}).get("earlier_attempts") or 0) + int(status.recovery_attempts or 0)
+        self._client.update_workflow_attributes(job_id, {"earlier_attempts": attempts}, merge=True)
+        same_steps = status.app_version == WORKFLOW_VERSION
+        self._client.rewind_workflow(
+            job_id,
+            start_step=self._first_unfinished_step(job_id) if same_steps else 1,
+            application_version=WORKFLOW_VERSION,
+            queue_name=QUEUE,
+            queue_partition_key=tenant,
+        )
+        return self._get(tenant, job_id)
+
+    def _first_unfinished_step(self, job_id: str) -> int:
+        done = {step["function_id"] for step in self._client.list_workflow_steps(job_id) if step["error"] is None}
+        return next(number for number in range(1, len(done) + 2) if number not in done)
+
+    def _is_written(self, job_id: str, offset: int) -> bool:
+        try:
+            return next(self._client.read_stream(job_id, EVENTS, offset=offset, timeout_seconds=0), None) is not None
+        except error.DBOSStreamTimeoutError:
+            return False
+
+    def _erase(self, tenant: str, job_id: str) -> None:
+        self._owned(tenant, job_id)
+        self._client.delete_workflow(job_id)
+
+
+def terminal_event(event_id: int, job: Job) -> JobEvent:
+    """Return the event that says how ``job`` ended."""
+    data = {"error": to_plain(job.error)} if job.error else {}
+    return JobEvent(id=event_id, type=job.status.value, data=data)  # type: ignore[arg-type]  # ended: the same words
+
+
+def _options(job: NewJob) -> EnqueueOptions:
+    return EnqueueOptions(
+        workflow_name=WORKFLOW,
+        queue_name=QUEUE,
+        workflow_id=job.job_id,
+        priority=PRIORITIES[job.request.priority],
+        queue_partition_key=job.tenant,
+        authenticated_user=job.tenant,
+        attributes=attributes_of(job),
+    )

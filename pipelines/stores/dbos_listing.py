@@ -1,0 +1,148 @@
+"""Many jobs at once: pages, positions in the queue, depth. Blocking calls over a DBOSClient."""
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from dbos import DBOSClient, WorkflowStatus
+
+from pipelines.domain.job import JobFilters, JobPage, JobStatus, QueueDepth
+from pipelines.errors import InvalidRequest
+from pipelines.stores.dbos_records import ENDED, FAILED, WAITING, WORKFLOW, job_of, job_status_of, new_job_of
+
+_BATCH = 100
+_DRAIN_WINDOW_S = 600.0
+_DRAIN_SAMPLE = 50
+_STATUS_WORDS = {
+    JobStatus.QUEUED: [*WAITING, "CANCELLED"],
+    JobStatus.RUNNING: ["PENDING", *WAITING, "CANCELLED"],
+    JobStatus.SUCCEEDED: ["SUCCESS"],
+    JobStatus.FAILED: list(FAILED),
+    JobStatus.CANCELLED: ["CANCELLED"],
+}
+"""Where to look for each state. CANCELLED may be a job on its way to a newer workflow version."""
+
+
+def list_page(client: DBOSClient, tenant: str, filters: JobFilters, cursor: str | None, limit: int) -> JobPage:
+    """Return one page, newest first. Raises InvalidRequest for a cursor or a time that cannot be read."""
+    before = _read_cursor(cursor) if cursor else None
+    found: list[WorkflowStatus] = []
+    for status in _newest_first(client, tenant, filters, before):
+        if before and _order(status) >= before:
+            continue
+        # One more than asked for, and then all of the same instant: their order is not the database's.
+        if len(found) > limit and status.created_at != found[-1].created_at:
+            break
+        found.append(status)
+    found.sort(key=_order, reverse=True)
+    page = found[:limit]
+    waiting = any(job_status_of(status) is JobStatus.QUEUED for status in page)
+    positions = queue_positions(client, tenant) if waiting else {}
+    return JobPage(
+        jobs=tuple(job_of(status, positions.get(status.workflow_id)) for status in page),
+        next_cursor=_write_cursor(page[-1]) if page and len(found) > limit else None,
+    )
+
+
+def queue_positions(client: DBOSClient, tenant: str) -> dict[str, int]:
+    """Return the 1-based place of each of the tenant's waiting jobs: by priority, then by age."""
+    waiting = _waiting(client, tenant)
+    waiting.sort(key=lambda status: (status.priority or 0, status.created_at or 0))
+    return {status.workflow_id: place for place, status in enumerate(waiting, start=1)}
+
+
+def measure_depth(client: DBOSClient, tenant: str) -> QueueDepth:
+    """Count waiting jobs, and measure how fast jobs have ended in the last ten minutes."""
+    waiting = _waiting(client, None)
+    return QueueDepth(
+        tenant_waiting=sum(status.authenticated_user == tenant for status in waiting),
+        total_waiting=len(waiting),
+        drained_per_s=_drain_rate(client) if waiting else None,
+    )
+
+
+def _waiting(client: DBOSClient, tenant: str | None) -> list[WorkflowStatus]:
+    found = client.list_workflows(name=WORKFLOW, status=WAITING, user=tenant, load_input=False, load_output=False)
+    return [status for status in found if job_status_of(status) is JobStatus.QUEUED]
+
+
+def _drain_rate(client: DBOSClient) -> float | None:
+    since = time.time() - _DRAIN_WINDOW_S
+    ended = client.list_workflows(
+        name=WORKFLOW,
+        status=ENDED,
+        completed_after=datetime.fromtimestamp(since, UTC).isoformat(),
+        sort_desc=True,
+        limit=_DRAIN_SAMPLE,
+        load_input=False,
+        load_output=False,
+    )
+    if not ended:
+        return None
+    oldest = min(status.completed_at or 0 for status in ended) / 1000
+    return len(ended) / max(time.time() - oldest, 1.0)
+
+
+def _newest_first(
+    client: DBOSClient, tenant: str, filters: JobFilters, before: tuple[int, str, str] | None
+) -> Iterator[WorkflowStatus]:
+    end = _bound(filters.created_before, "created_before")
+    if before:
+        end = min(end, before[0]) if end is not None else before[0]
+    start = _bound(filters.created_after, "created_after")
+    offset = 0
+    while True:
+        batch = client.list_workflows(
+            name=WORKFLOW,
+            user=tenant,
+            status=_STATUS_WORDS[filters.status] if filters.status else None,
+            start_time=_iso(start) if start is not None else None,
+            end_time=_iso(end) if end is not None else None,
+            sort_desc=True,
+            limit=_BATCH,
+            offset=offset,
+        )
+        yield from (status for status in batch if _matches(status, filters))
+        if len(batch) < _BATCH:
+            return
+        offset += _BATCH
+
+
+def _matches(status: WorkflowStatus, filters: JobFilters) -> bool:
+    # DBOS cannot filter by attributes on SQLite.
+    collection = (status.attributes or {}).get("collection")
+    return filters.status in (None, job_status_of(status)) and filters.collection in (None, collection)
+
+
+def _order(status: WorkflowStatus) -> tuple[int, str, str]:
+    # DBOS's own time has whole seconds on SQLite; within one, the job's own decides, and then its id.
+    return status.created_at or 0, new_job_of(status).created_at, status.workflow_id
+
+
+def _write_cursor(status: WorkflowStatus) -> str:
+    return base64.urlsafe_b64encode(json.dumps(_order(status)).encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[int, str, str]:
+    try:
+        epoch_ms, created_at, job_id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        return int(epoch_ms), str(created_at), str(job_id)
+    except (ValueError, TypeError) as error:
+        raise InvalidRequest("this cursor is not one of ours", "cursor") from error
+
+
+def _bound(timestamp: str | None, field: str) -> int | None:
+    if timestamp is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(timestamp)
+    except ValueError as error:
+        raise InvalidRequest(f"{field} is not an RFC 3339 time", field) from error
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _iso(epoch_ms: int) -> str:
+    # Half a millisecond more, because DBOS truncates after a multiplication of floats.
+    return datetime.fromtimestamp((epoch_ms + 0.5) / 1000, UTC).isoformat()

@@ -1,0 +1,168 @@
+"""The process that runs jobs: DBOS, its queue, and one workflow around ``process_recording``."""
+
+import asyncio
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from dbos import DBOS, DBOSConfig
+from filelock import FileLock, Timeout
+
+from pipelines.domain.encoding import from_plain
+from pipelines.domain.job import NewJob
+from pipelines.flows.process_recording import process_recording
+from pipelines.flows.recording_ports import ProcessingOptions, RecordingPorts
+from pipelines.flows.stage_plan import WORKFLOW_VERSION
+from pipelines.stores.dbos_database import JobDatabase, is_sqlite, sqlite_path
+from pipelines.stores.dbos_records import APPLICATION, QUEUE, WORKFLOW, JsonSerializer, now
+from pipelines.stores.dbos_steps import DbosStepRunner
+from pipelines.stores.dbos_upgrade import upgrade_jobs
+
+_LOCK_POLL_S = 0.1
+_BUSY_TIMEOUT_S = 30.0
+_THREADS = 16
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerOptions:
+    """How jobs are run."""
+
+    concurrency: int = 2
+    """Jobs at once in this runner."""
+    concurrency_per_tenant: int = 2
+    """Jobs at once of one tenant in this runner."""
+    polling_interval_s: float = 0.05
+    """How often the queue is looked at."""
+    executor_id: str = "runner"
+    """On SQLite always the same, because a successor takes over what this runner leaves; on PostgreSQL unique."""
+    version: str = WORKFLOW_VERSION
+    """Unfinished jobs of another version start over."""
+    max_recoveries: int = 50
+    """A job that was under way so often when its runner died fails instead of being tried again."""
+    stage_patience_s: float = 120.0
+    """How long a stage waits for a dependency that is away before the job fails."""
+    processing: ProcessingOptions = field(default_factory=ProcessingOptions)
+
+
+class DbosJobRunner:
+    """Takes jobs from the queue and runs them, until ``close``. One a process: DBOS is a singleton."""
+
+    def __init__(self, database: JobDatabase, ports: RecordingPorts, options: RunnerOptions, lock: FileLock) -> None:
+        self._database = database
+        self._ports = ports
+        self._options = options
+        self._lock = lock
+        self._running: set[asyncio.Task[object]] = set()
+        self._closing = False
+
+    @classmethod
+    async def launch(
+        cls, database_url: str, ports: RecordingPorts, options: RunnerOptions | None = None
+    ) -> "DbosJobRunner":
+        """Start running jobs in the current event loop, unfinished ones of a dead predecessor first.
+
+        On SQLite this waits, without end, until no other runner holds the database: a draining replica and its
+        successor overlap. Cancelling it while it waits leaves nothing behind.
+        """
+        lock = await _take_lock(database_url)
+        try:
+            database = await asyncio.to_thread(JobDatabase.open, database_url, _BUSY_TIMEOUT_S)
+            runner = cls(database, ports, options or RunnerOptions(), lock)
+        except BaseException:
+            lock.release()
+            raise
+        try:
+            await runner._start()
+        except BaseException:
+            await runner.close()
+            raise
+        return runner
+
+    async def close(self) -> None:
+        """Stop. Jobs under way stay as they are, for the next runner."""
+        self._closing = True
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        # DBOS lends the loop its own thread pool and shuts that down here: use another, and leave the loop a new one.
+        with ThreadPoolExecutor(1) as pool:
+            await asyncio.get_running_loop().run_in_executor(pool, _destroy)
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
+        await asyncio.to_thread(self._database.close)
+        self._lock.release()
+
+    async def _start(self) -> None:
+        if self._database.embedded and (moved := await asyncio.to_thread(self._upgrade)):
+            logger.info("%d jobs of another workflow version start over", moved)
+
+        async def run_job(enqueued: dict[str, object]) -> dict[str, object]:
+            return await self._run(enqueued)
+
+        DBOS(config=self._config())
+        DBOS.workflow(name=WORKFLOW, max_recovery_attempts=self._options.max_recoveries)(run_job)
+        DBOS.launch()  # in this loop's thread, so that workflows run in this loop, where the ports live
+        client = self._database.client
+        await asyncio.to_thread(client.set_latest_application_version, self._options.version)
+        await DBOS.register_queue_async(
+            QUEUE,
+            worker_concurrency=self._options.concurrency,
+            partition_worker_concurrency=min(self._options.concurrency, self._options.concurrency_per_tenant),
+            polling_interval_sec=self._options.polling_interval_s,
+            on_conflict="always_update",
+        )
+
+    def _upgrade(self) -> int:
+        return upgrade_jobs(self._database.client, self._options.version)
+
+    def _config(self) -> DBOSConfig:
+        return DBOSConfig(
+            name=APPLICATION,
+            system_database_url=self._database.url,
+            executor_id=self._options.executor_id,
+            application_version=self._options.version,
+            serializer=JsonSerializer(),
+            max_executor_threads=_THREADS,
+            log_level="WARNING",
+            enable_otlp=False,
+        )
+
+    async def _run(self, enqueued: dict[str, object]) -> dict[str, object]:
+        """Run one job: the workflow. A close in the middle leaves it to the next runner."""
+        if self._closing:
+            raise asyncio.CancelledError
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        job = from_plain(NewJob, enqueued)
+        steps = DbosStepRunner(self._database.client, job.job_id, patience_s=self._options.stage_patience_s)
+        try:
+            await steps.note(runner=self._options.executor_id, started_at=await self._started_at(job.job_id))
+            result = await process_recording(job, self._ports, steps, self._options.processing)
+            return {"result": result}
+        finally:
+            self._running.discard(task)
+            await steps.note(runner=None, finished_at=now())
+
+    async def _started_at(self, job_id: str) -> str:
+        client = self._database.client
+        found = await asyncio.to_thread(client.list_workflows, workflow_ids=[job_id], load_output=False)
+        return str((found[0].attributes or {}).get("started_at") or now())
+
+
+async def _take_lock(database_url: str) -> FileLock:
+    """Hold the embedded database's lock, which ends with this process; PostgreSQL takes any number of runners."""
+    path = sqlite_path(database_url) if is_sqlite(database_url) else os.devnull
+    lock = FileLock(f"{path}.runner.lock")
+    while is_sqlite(database_url):
+        try:
+            lock.acquire(timeout=0)
+            break
+        except Timeout:
+            await asyncio.sleep(_LOCK_POLL_S)
+    return lock
+
+
+def _destroy() -> None:
+    DBOS.destroy(destroy_registry=True)
