@@ -119,14 +119,15 @@ def _catalogue_rows(folder: Path) -> list[dict[str, Any]]:
 def _running_rows(body: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {
-            "name": model.get("name") or model.get("id"),
-            "role": model.get("role", ""),
-            "backend": model.get("backend", ""),
+            "role": model["role"],
+            "name": model.get("name") or model["status"],
+            "backend": model["id"],
             "compute type": model.get("compute_type") or "",
-            "device": model.get("device", ""),
+            "device": model.get("device") or "",
+            "instead of": (model.get("fallback") or {}).get("wanted", ""),
             "description": model.get("description", ""),
         }
-        for model in body.get("models") or body["data"]
+        for model in body["models"]
     ]
 
 

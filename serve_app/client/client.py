@@ -18,6 +18,8 @@ from serve_app.client.upload import Progress, metered
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 _ATTEMPTS = 4
 _LONGEST_PAUSE_S = 30.0
+_PAGE = 100
+"""The most jobs that the server gives at once."""
 
 Fields = Mapping[str, str | int | float | list[str]]
 
@@ -86,7 +88,12 @@ class RayScribeClient:
         found: list[JobBody] = []
         cursor: str | None = None
         while len(found) < limit:
-            wanted = {"status": status, "collection": collection, "cursor": cursor, "limit": limit - len(found)}
+            wanted = {
+                "status": status,
+                "collection": collection,
+                "cursor": cursor,
+                "limit": min(_PAGE, limit - len(found)),
+            }
             page = self._json("GET", "/v1/jobs", params={name: value for name, value in wanted.items() if value})
             found += page["data"]
             cursor = page.get("next_cursor")

@@ -85,4 +85,7 @@ def test_incomplete_folder_is_not_on_disk(rayscribe: Command, downloaded: list[s
 
 def test_list_of_what_a_server_runs(rayscribe: Command, server: StandIn) -> None:
     rows = json.loads(rayscribe("models", "list", "--running", "--json").stdout)
-    assert [(row["name"], row["backend"]) for row in rows] == [("demo-asr", "faster-whisper")]
+    assert [(row["role"], row["name"], row["instead of"]) for row in rows] == [
+        ("asr", "demo-asr", "small"),
+        ("embedder", "loading", ""),
+    ]

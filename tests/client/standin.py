@@ -44,6 +44,10 @@ TRANSCRIPT = {
         {"id": 1, "start_s": 65.0, "end_s": 66.0, "speaker": "SPEAKER_01", "text": "Hello.", "confidence": 0.9},
     ],
 }
+MODELS = [
+    {"id": "faster-whisper", "role": "asr", "status": "ready", "name": "demo-asr", "fallback": {"wanted": "small"}},
+    {"id": "embedder", "role": "embedder", "status": "loading", "name": None, "fallback": None},
+]
 HIT = {
     "passage_id": "p",
     "score": 0.8125,
@@ -126,18 +130,18 @@ class StandIn:
             ("POST", "/v1/jobs"): lambda _: httpx.Response(202, json=self.jobs[0] | {"status": "queued"}),
             ("GET", "/v1/jobs"): self._page,
             ("GET", f"/v1/jobs/{JOB_ID}"): lambda _: httpx.Response(200, json=self.jobs[0]),
-            ("DELETE", f"/v1/jobs/{JOB_ID}"): self._delete,
+            ("DELETE", f"/v1/jobs/{JOB_ID}"): lambda _: error(409, "job_ended", "the job has ended: too late"),
             ("POST", f"/v1/jobs/{JOB_ID}/retry"): lambda _: httpx.Response(202, json=job(status="queued")),
             ("GET", f"/v1/jobs/{JOB_ID}/events"): self._events,
             ("GET", f"/v1/jobs/{JOB_ID}/transcript"): self._transcript,
             ("POST", "/v1/search"): lambda _: httpx.Response(
                 200, json={"query": "q", "mode": "hybrid", "degraded": [], "hits": self.hits}
             ),
-            ("GET", "/v1/models"): lambda _: httpx.Response(
-                200, json={"data": [], "models": [{"id": "asr", "name": "demo-asr", "backend": "faster-whisper"}]}
-            ),
+            ("GET", "/v1/models"): lambda _: httpx.Response(200, json={"data": [], "models": MODELS}),
             ("GET", "/health/ready"): lambda _: httpx.Response(503, json={"status": "starting"}),
         }
+        if request.method == "DELETE" and request.url.params.get("erase"):
+            return httpx.Response(204)
         missing: Route = lambda _: error(404, "not_found", "there is no such job")  # noqa: E731
         return routes.get((request.method, request.url.path), missing)(request)
 
@@ -146,11 +150,6 @@ class StandIn:
         end = start + min(limit, 2)
         cursor = str(end) if end < len(self.jobs) else None
         return httpx.Response(200, json={"object": "list", "data": self.jobs[start:end], "next_cursor": cursor})
-
-    def _delete(self, request: httpx.Request) -> httpx.Response:
-        if request.url.params.get("erase"):
-            return httpx.Response(204)
-        return error(409, "job_ended", "the job has ended: there is nothing left to cancel")
 
     def _events(self, request: httpx.Request) -> httpx.Response:
         if not self.streams:

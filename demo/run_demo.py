@@ -1,0 +1,221 @@
+"""`make demo`: a recording goes in, a transcript with speakers and times comes out, and is found again by meaning.
+
+Starts the application in the `local` profile as a process of its own and talks to it over HTTP, as any client would.
+With CI=true it leaves after the results: 0 where every step worked, else 1.
+"""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from demo.demo_server import PROJECT_FOLDER, DemoServer, ServerDied, free_port, running_server
+from pipelines.domain.job import JobEvent
+from serve_app.cli.doctor_machine import port_holder
+from serve_app.cli.progress import job_view, show_all
+from serve_app.cli.wording import clock, print_hits, print_transcript, size
+from serve_app.client import ClientError, RayScribeClient
+from serve_app.client.shapes import HitBody, JobBody
+
+RECORDING = PROJECT_FOLDER / "demo" / "recordings" / "project-meeting.ogg"
+DATA_FOLDER = PROJECT_FOLDER / ".rayscribe" / "demo"
+COLLECTION = "demo"
+FEATURES = ["raw_transcript", "diarization", "word_timestamps", "index"]
+SEARCHES = 3
+
+console = Console(highlight=False)
+
+
+class StepFailed(Exception):
+    """A step did not do what it should; the message says which."""
+
+
+@dataclass(slots=True)
+class Timings:
+    """When things happened, in seconds since the server was started."""
+
+    live_s: float = 0.0
+    first_window_s: float | None = None
+    done_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Demo:
+    """One run: the server, a client of it, and what was seen."""
+
+    server: DemoServer
+    client: RayScribeClient
+    recording: Path
+    timings: Timings = field(default_factory=Timings)
+
+    def start(self) -> None:
+        """Wait for the server to answer."""
+        with console.status("starting Ray and the application …") as status:
+            self.server.wait_until_live(lambda words: status.update(f"starting … {words[:100]}"))
+        self.timings.live_s = self.server.age_s
+        say(f"✓ the server answers on {self.server.url} after {self.timings.live_s:.0f} s; models go on loading")
+
+    def transcribe(self) -> JobBody:
+        """Submit the recording, follow it to its end and return the job."""
+        title(f"Submitting {self.recording.name} ({size(self.recording.stat().st_size)}): {', '.join(FEATURES)}")
+        job = self.client.submit(self.recording, {"features": FEATURES, "collection": COLLECTION})
+        say(f"202 Accepted, job {job['id']}")
+        with job_view(console, self.recording.name) as view:
+            show_all(self._timed(self.client.events(job["id"])), view)
+        self.timings.done_s = self.server.age_s
+        job = self.client.job(job["id"])
+        if job["status"] != "succeeded":
+            raise StepFailed(f"the job {job['status']}: {job['error']}")
+        return job
+
+    def read(self, job: JobBody) -> None:
+        """Print the transcript."""
+        title("Transcript")
+        transcript = self.client.transcript(job["id"])
+        if not transcript["segments"]:
+            raise StepFailed("the transcript is empty")
+        print_transcript(console, transcript["segments"])
+
+    def search(self, job: JobBody) -> None:
+        """Ask three questions and print what is found, and whether it is the right moment."""
+        title("Search by meaning and by words")
+        self._forget_earlier_demos(job["id"])
+        for question in expected_moments(self.recording)[:SEARCHES]:
+            hits = self.client.search(question["question"], [COLLECTION], top_k=3)["hits"]
+            if not hits:
+                raise StepFailed(f"nothing was found for {question['question']!r}")
+            console.print(Text.assemble(("? ", "bold"), (question["question"], "bold"), f"  {verdict(hits, question)}"))
+            print_hits(console, hits)
+
+    def explain(self, job: JobBody) -> None:
+        """Say what really ran and how long it took."""
+        title("What ran")
+        models = model_lines(job)
+        for line in models:
+            say(line)
+        if any("demo model" in line for line in models):
+            say("Demo models are real architectures of toy size that know a small vocabulary of synthetic voices.")
+            say("For your own recordings: rayscribe models pull small, then start again.")
+        metrics = job["metrics"] or {}
+        say(
+            f"{clock(metrics.get('input_duration_s') or 0)} of audio in {metrics.get('processing_s') or 0:.1f} s "
+            f"(real-time factor {metrics.get('rtf') or 0:.3f}); first words {self._first_words()} after the start"
+        )
+
+    def _first_words(self) -> str:
+        first = self.timings.first_window_s
+        return f"{first:.0f} s" if first is not None else "never"
+
+    def _timed(self, events: Iterator[JobEvent]) -> Iterator[JobEvent]:
+        for event in events:
+            if event.type == "window" and self.timings.first_window_s is None:
+                self.timings.first_window_s = self.server.age_s
+            yield event
+
+    def _forget_earlier_demos(self, job_id: str) -> None:
+        """Erase jobs of earlier runs, so that each passage is found once."""
+        for earlier in self.client.jobs(collection=COLLECTION, limit=100):
+            if earlier["id"] != job_id and earlier["recording"].get("filename") == self.recording.name:
+                self.client.erase(earlier["id"])
+
+
+def expected_moments(recording: Path) -> list[dict[str, Any]]:
+    """Return questions about a recording and when the answer is said: what stands beside it."""
+    found: list[dict[str, Any]] = json.loads(recording.with_suffix(".json").read_text())["questions"]
+    return found
+
+
+def verdict(hits: list[HitBody], question: dict[str, Any]) -> str:
+    """Say at which rank the moment stands at which the answer is really said."""
+    moment = question["start_s"]
+    ranks = [rank for rank, hit in enumerate(hits, start=1) if hit["start_s"] - 1 <= moment <= hit["end_s"]]
+    return f"✓ said at {clock(moment)}, hit {ranks[0]}" if ranks else f"✗ said at {clock(moment)}, not among the hits"
+
+
+def model_lines(job: JobBody) -> list[str]:
+    """Return a line for each model that took part: what, how, and what was wanted instead."""
+    lines = []
+    for role, model in (job["versions"] or {}).items():
+        if not isinstance(model, dict) or "backend" not in model:
+            continue
+        kind = " — a demo model" if model.get("demo") else ""
+        instead = f", because {model['fallback']['reason']}" if model.get("fallback") else ""
+        digest = (model.get("checkpoint_hash") or "")[:19]
+        lines.append(
+            f"{role:<9} {model['model']} ({model['backend']}, {model.get('compute_type')}, {digest}){kind}{instead}"
+        )
+    return lines
+
+
+def next_commands(url: str) -> None:
+    """Print what to try now."""
+    title(f"The server goes on: {url}")
+    option = "" if url.endswith(":8000") else f" --server {url}"
+    say(f"rayscribe submit YOUR-RECORDING --features diarization --collection mine --follow{option}")
+    say(f"rayscribe search 'what does a new server cost' --collection {COLLECTION}{option}")
+    say(f"rayscribe jobs{option}    rayscribe doctor    open {url}/docs")
+    say("(in another terminal; `rayscribe` is .venv/bin/rayscribe)   Ctrl-C stops the server.")
+
+
+def title(text: str) -> None:
+    """Print a heading."""
+    console.print()
+    console.print(text, style="bold")
+
+
+def say(text: str) -> None:
+    """Print a line."""
+    console.print(f"  {text}", markup=False, soft_wrap=True)
+
+
+def choose_port(wanted: int) -> int:
+    """Return the port to use, and say so where it is not the wanted one."""
+    port = free_port(wanted)
+    if port != wanted:
+        say(f"port {wanted} is taken by {port_holder(wanted) or 'another process'}; using {port}")
+    return port
+
+
+def run_steps(demo: Demo) -> None:
+    """Do everything once, in order."""
+    demo.start()
+    job = demo.transcribe()
+    demo.read(job)
+    demo.search(job)
+    demo.explain(job)
+
+
+def main(
+    port: Annotated[int, typer.Option(help="HTTP port; the next free one where it is taken.")] = 8000,
+    data: Annotated[Path, typer.Option(help="Data folder of the demo.", file_okay=False)] = DATA_FOLDER,
+    recording: Annotated[Path, typer.Option(help="What to transcribe.", exists=True, dir_okay=False)] = RECORDING,
+) -> None:
+    """Run the demo."""
+    # SIGTERM stops the server as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stay = os.environ.get("CI", "").lower() != "true"
+    title("RayScribe: a meeting goes in, who said what comes out, on this machine alone")
+    say(f"data folder {data}")
+    try:
+        with running_server(choose_port(port), data) as server, RayScribeClient(server.url) as client:
+            run_steps(Demo(server, client, recording))
+            if stay:
+                next_commands(server.url)
+                server.wait_until_stopped()
+    except KeyboardInterrupt:
+        say("stopped")
+    except (ClientError, ServerDied, StepFailed) as error:
+        console.print(f"✗ {error}", style="red", markup=False)
+        say(f"the server's log: {data / 'server.log'}")
+        raise typer.Exit(1) from None
+
+
+if __name__ == "__main__":
+    typer.run(main)

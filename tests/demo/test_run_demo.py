@@ -1,0 +1,141 @@
+"""The demo's steps against a stand-in server; the real thing is what CI runs as `make demo`."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from demo import run_demo
+from demo.demo_server import DemoServer
+from demo.run_demo import RECORDING, Demo, StepFailed, expected_moments, model_lines, verdict
+from serve_app.client import RayScribeClient
+from tests.client.standin import HIT, StandIn, event, job, stream
+
+VERSIONS = {
+    "pipeline": "0.1.0",
+    "asr": {
+        "backend": "faster-whisper",
+        "model": "demo-asr",
+        "compute_type": "int8",
+        "checkpoint_hash": "sha256:0123456789abcdef",
+        "demo": True,
+        "fallback": {"stage": "asr", "wanted": "small", "used": "demo-asr", "reason": "small: it is not on disk"},
+    },
+    "embedder": {"backend": "flag-embedding", "model": "all-MiniLM-L6-v2", "demo": False, "fallback": None},
+}
+METRICS = {"input_duration_s": 165.2, "processing_s": 33.0, "rtf": 0.2}
+
+
+class StartedServer(DemoServer):
+    """A server that needs no process."""
+
+    def __init__(self) -> None:
+        self.url = "http://127.0.0.1:8000"
+
+    @property
+    def age_s(self) -> float:
+        return 12.0
+
+
+@pytest.fixture
+def server() -> StandIn:
+    standin = StandIn()
+    standin.jobs = [job(versions=VERSIONS, metrics=METRICS)]
+    standin.streams.clear()
+    standin.streams.append(
+        stream(event(0, "queued"), event(1, "window", start_s=0.8, end_s=5, text="Good"), event(2, "succeeded"))
+    )
+    return standin
+
+
+@pytest.fixture
+def printed(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    text = io.StringIO()
+    monkeypatch.setattr(run_demo, "console", Console(file=text, width=200, highlight=False))
+    return text
+
+
+@pytest.fixture
+def demo(server: StandIn) -> Iterator[Demo]:
+    with RayScribeClient("http://server", transport=server.transport, sleep=server.sleep, patience_s=1.0) as client:
+        yield Demo(StartedServer(), client, RECORDING)
+
+
+def run(demo: Demo) -> None:
+    finished = demo.transcribe()
+    demo.read(finished)
+    demo.search(finished)
+    demo.explain(finished)
+
+
+def test_demo_prints_transcript_hits_and_what_ran(demo: Demo, server: StandIn, printed: io.StringIO) -> None:
+    run(demo)
+    text = printed.getvalue()
+    assert "00:01.2 – 00:04.9  SPEAKER_00  Good morning." in text
+    assert text.count("0.812  talk.wav 05:01.2 – 05:18.0  SPEAKER_00  The exam is on Friday.") == 3
+    assert (
+        "demo-asr (faster-whisper, int8, sha256:0123456789ab) — a demo model, because small: it is not on disk" in text
+    )
+    assert "Demo models are real architectures of toy size" in text
+    assert "02:45.2 of audio in 33.0 s (real-time factor 0.200); first words 12 s after the start" in text
+    assert all(name.encode() in server.bodies[0] for name in ("diarization", "word_timestamps", "index"))
+
+
+def test_real_models_are_not_called_toys(demo: Demo, server: StandIn, printed: io.StringIO) -> None:
+    server.jobs[0]["versions"] = {"embedder": VERSIONS["embedder"]}
+    run(demo)
+    assert "toy size" not in printed.getvalue()
+
+
+def test_earlier_demos_are_forgotten_before_searching(demo: Demo, server: StandIn, printed: io.StringIO) -> None:
+    others = [job(id=name, recording={"filename": file}) for name, file in (("old", RECORDING.name), ("mine", "x.wav"))]
+    server.jobs += others
+    demo.search(job())  # type: ignore[arg-type]
+    assert [request.url.path for request in server.requests if request.method == "DELETE"] == ["/v1/jobs/old"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"jobs": [job(status="failed", error={"message": "no"})]},
+        {"hits": []},
+    ],
+)
+def test_step_that_fails_fails_the_demo(
+    demo: Demo, server: StandIn, printed: io.StringIO, change: dict[str, Any]
+) -> None:
+    for name, value in change.items():
+        setattr(server, name, value)
+    with pytest.raises(StepFailed):
+        run(demo)
+
+
+def test_verdict_says_at_which_rank_the_moment_stands() -> None:
+    hits: Any = [HIT | {"start_s": 0.0, "end_s": 9.0}, HIT]
+    assert verdict(hits, {"start_s": 305.0}) == "✓ said at 05:05.0, hit 2"
+    assert verdict(hits, {"start_s": 20.0}).startswith("✗")
+
+
+def test_sample_recording_has_three_questions_with_moments() -> None:
+    moments = expected_moments(RECORDING)
+    assert len(moments) >= run_demo.SEARCHES
+    assert all(moment["question"] and moment["start_s"] >= 0 for moment in moments)
+
+
+def test_model_lines_skip_what_is_no_model() -> None:
+    assert [line.split()[0] for line in model_lines(job(versions=VERSIONS))] == ["asr", "embedder"]  # type: ignore[arg-type]
+
+
+def test_next_commands_name_the_server_where_it_is_not_the_default(printed: io.StringIO) -> None:
+    run_demo.next_commands("http://127.0.0.1:8001")
+    assert "--server http://127.0.0.1:8001" in printed.getvalue()
+
+
+def test_port_that_is_taken_is_said(printed: io.StringIO, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(run_demo, "free_port", lambda wanted: wanted + 1)
+    assert run_demo.choose_port(8000) == 8001
+    assert "port 8000 is taken by" in printed.getvalue()
+    assert "using 8001" in printed.getvalue()
