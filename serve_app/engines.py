@@ -6,7 +6,9 @@ from pathlib import Path
 from pipelines.domain.model import ModelInfo
 from pipelines.fakes.models import FakeDiarizer, FakeEmbedder, FakeTranscriber
 from pipelines.fakes.passages import FakeReranker
+from pipelines.fakes.rehearsal import Rehearsal
 from pipelines.ports import Diarizer, Embedder, Reranker, Transcriber
+from pipelines.window_batcher import BatchStatistics
 from serve_app.model_chain import Loaded, Loader, require_folder
 from serve_app.services import MetricsSink
 from serve_app.settings import ModelChoice, ModelSettings
@@ -25,10 +27,12 @@ def transcriber_loaders(settings: ModelSettings, metrics: MetricsSink) -> dict[s
             compute_type=choice.compute_type,
             cpu_threads=settings.threads,
             batch_size=settings.batch_size,
+            demo=choice.demo,
+            on_batch=lambda batch: _measure_batch(batch, metrics),
         )
 
     async def fake(choice: ModelChoice, path: Path) -> Transcriber:
-        return FakeTranscriber()
+        return FakeTranscriber(_rehearsal(choice, path))
 
     return {"faster-whisper": faster_whisper, "fake": fake}
 
@@ -44,7 +48,7 @@ def diarizer_loaders(settings: ModelSettings) -> dict[str, Loader[Diarizer]]:
         )
 
     async def fake(choice: ModelChoice, path: Path) -> Diarizer:
-        return FakeDiarizer()
+        return FakeDiarizer(_rehearsal(choice, path))
 
     return {"pyannote": pyannote, "fake": fake}
 
@@ -63,7 +67,7 @@ def embedder_loaders(settings: ModelSettings) -> dict[str, Loader[Embedder]]:
         return await MiniLmEmbedder.load()
 
     async def fake(choice: ModelChoice, path: Path) -> Embedder:
-        return FakeEmbedder()
+        return FakeEmbedder(_rehearsal(choice, path))
 
     return {"bge": bge, "minilm": minilm, "fake": fake}
 
@@ -80,6 +84,17 @@ def reranker_loaders(settings: ModelSettings) -> dict[str, Loader[Reranker]]:
         return FakeReranker()
 
     return {"bge-reranker": bge_reranker, "fake": fake}
+
+
+def _measure_batch(batch: BatchStatistics, metrics: MetricsSink) -> None:
+    metrics.observe("window_batch_fill", batch.items / batch.batch_size)
+    metrics.observe("window_batch_seconds", batch.run_s)
+    metrics.set("windows_waiting", batch.waiting)
+
+
+def _rehearsal(choice: ModelChoice, path: Path) -> Rehearsal:
+    """A fake's ``path`` is the folder through which a test watches and holds it."""
+    return Rehearsal(path if choice.path else None)
 
 
 async def describe(loaded: Loaded[Transcriber] | Loaded[Diarizer] | Loaded[Embedder] | Loaded[Reranker]) -> ModelInfo:

@@ -43,7 +43,7 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Return the application; Serve calls this after the constructor."""
-        return create_app(self._services)
+        return create_app(self._services, proxy_sends_request_id=True)
 
 
 def _queue_limits(settings: Settings) -> QueueLimits:

@@ -21,6 +21,7 @@ from pipelines.domain.transcript import (
     Word,
 )
 from pipelines.errors import InvalidRequest
+from pipelines.fakes.rehearsal import Rehearsal
 from pipelines.fakes.scripted_speech import Utterance, read_utterances
 from pipelines.samples import Samples
 
@@ -60,13 +61,15 @@ class FakeSpeechDetector:
 class FakeTranscriber:
     """Reads the text that ``scripted_speech`` wrote into samples. Implements Transcriber."""
 
-    def __init__(self) -> None:
+    def __init__(self, rehearsal: Rehearsal | None = None) -> None:
+        self._rehearsal = rehearsal or Rehearsal(None)
         self.windows: list[int] = []
         """Indices of all windows seen, in order, so that a test can count what was decoded twice."""
 
     async def transcribe(self, window: Window, options: TranscriptionOptions) -> WindowTranscript:
         """Return one segment an utterance, with evenly spaced words where asked for."""
         self.windows.append(window.index)
+        await self._rehearsal.enter("transcribe", str(window.index))
         if options.language not in (None, "en"):
             raise InvalidRequest(f"this model does not know the language {options.language!r}", "language")
         utterances = list(read_utterances(np.asarray(window.samples), offset_s=window.start_s))
@@ -102,10 +105,14 @@ class FakeTranscriber:
 class FakeDiarizer:
     """Reads the speaker numbers that ``scripted_speech`` wrote into samples. Implements Diarizer."""
 
+    def __init__(self, rehearsal: Rehearsal | None = None) -> None:
+        self._rehearsal = rehearsal or Rehearsal(None)
+
     async def diarize(self, samples: object, options: DiarizationOptions) -> Diarization:
         """Return one turn an utterance; with ``num_speakers`` or ``max_speakers`` the surplus speakers are merged."""
         if (options.min_speakers or 0) > (options.max_speakers or math.inf):
             raise InvalidRequest("min_speakers is larger than max_speakers", "min_speakers")
+        await self._rehearsal.enter("diarize", "")
         limit = options.num_speakers or options.max_speakers or 1_000
         names: dict[int, str] = {}
         turns = []
@@ -124,8 +131,12 @@ class FakeEmbedder:
 
     vector_size = 64
 
+    def __init__(self, rehearsal: Rehearsal | None = None) -> None:
+        self._rehearsal = rehearsal or Rehearsal(None)
+
     async def embed_passages(self, texts: Sequence[str]) -> tuple[Embedding, ...]:
         """Embed each text as a bag of words."""
+        await self._rehearsal.enter("embed", str(len(texts)))
         return tuple(_bag_of_words(text, self.vector_size) for text in texts)
 
     async def embed_query(self, text: str) -> Embedding:

@@ -1,0 +1,56 @@
+"""A folder through which a test watches and holds fakes that live in other processes.
+
+Every call of a fake appends a line ``pid detail`` to ``VERB.log``; while ``VERB.hold`` exists, calls wait. With both, a
+fault can be injected in the middle of a stage, and what was done twice can be counted afterwards.
+"""
+
+import asyncio
+import os
+from pathlib import Path
+
+_POLL_S = 0.02
+
+
+class Rehearsal:
+    """One fake's side of the folder."""
+
+    def __init__(self, folder: Path | None) -> None:
+        """Take the folder; None: nothing is written and nothing waits."""
+        self._folder = folder
+
+    async def enter(self, verb: str, detail: str) -> None:
+        """Write down that ``verb`` was called, then wait while it is held."""
+        if self._folder is None:
+            return
+        with (self._folder / f"{verb}.log").open("a") as log:
+            log.write(f"{os.getpid()} {detail}\n")
+        while (self._folder / f"{verb}.hold").exists():  # noqa: ASYNC110 — no event reaches another process
+            await asyncio.sleep(_POLL_S)
+
+
+class Conductor:
+    """The test's side of the folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the folder, which is created."""
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def hold(self, verb: str) -> None:
+        """Let calls of ``verb`` wait from now on."""
+        (self.folder / f"{verb}.hold").touch()
+
+    def release(self, verb: str) -> None:
+        """Let them go on."""
+        (self.folder / f"{verb}.hold").unlink(missing_ok=True)
+
+    def calls(self, verb: str) -> list[tuple[int, str]]:
+        """Return (process id, detail) of every call so far."""
+        log = self.folder / f"{verb}.log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        return [(int(pid), detail) for pid, _, detail in (line.partition(" ") for line in lines)]
+
+    def forget(self) -> None:
+        """Start counting anew, with nothing held."""
+        for path in self.folder.iterdir():
+            path.unlink()
