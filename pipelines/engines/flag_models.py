@@ -1,0 +1,59 @@
+"""What the FlagEmbedding engines share: how a model is loaded, asked and described."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pipelines.domain.model import ModelInfo, ModelRole
+from pipelines.engines.checkpoint_hash import checkpoint_hash, folder_bytes
+from pipelines.errors import ModelOutOfMemory, ModelUnavailable
+
+ModelT = TypeVar("ModelT")
+
+
+def load_flag_model(build: Callable[[], ModelT], name: str) -> ModelT:
+    """Build a model. Raises ModelUnavailable, which names it, for whatever the libraries raise."""
+    try:
+        return build()
+    except Exception as error:
+        raise ModelUnavailable(f"{name} could not be loaded ({type(error).__name__})") from error
+
+
+def half_precision(device: str) -> bool:
+    """Say whether weights are float16: on a GPU; CPUs compute in float32."""
+    return device.startswith("cuda")
+
+
+def tokenize(tokenizer: Any, texts: Sequence[str], *, max_tokens: int, device: str) -> Any:
+    """Return a padded batch of tensors on the device, each text cut to ``max_tokens``."""
+    return tokenizer(list(texts), truncation=True, max_length=max_tokens, padding=True, return_tensors="pt").to(device)
+
+
+@contextmanager
+def model_errors() -> Iterator[None]:
+    """Turn the out-of-memory errors of torch into ModelOutOfMemory."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ModelOutOfMemory("the batch did not fit the device") from error
+
+
+def describe_flag_model(
+    role: ModelRole, name: str, folder: Path, *, device: str, capabilities: tuple[str, ...], **fields: Any
+) -> ModelInfo:
+    """Return what stands in health, in the model list and in every job's ``versions``."""
+    return ModelInfo(
+        role=role,
+        backend="flag-embedding",
+        name=name,
+        path=str(folder),
+        checkpoint_hash=checkpoint_hash(folder),
+        compute_type="float16" if half_precision(device) else "float32",
+        device=device,
+        memory_bytes=folder_bytes(folder),
+        capabilities=capabilities,
+        **fields,
+    )
