@@ -37,6 +37,7 @@ class Ingress:
             passages=ports.passages,
             reranker=ports.reranker,
             language_model=ports.language_model,
+            language=ports.language,
             cluster=RayClusterStatus(serve.get_replica_context().app_name, guard),
             metrics=metrics,
         )

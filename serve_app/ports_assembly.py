@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.engines.extractive_analyst import ExtractiveAnalyst
+from pipelines.flows.enhance_transcript import LanguagePorts
 from pipelines.ports import LanguageModel
+from pipelines.templates import load_templates
 from serve_app.remote_passages import RemotePassageStore
 from serve_app.remote_ports import (
     RemoteDiarizer,
@@ -13,7 +16,9 @@ from serve_app.remote_ports import (
     RemoteTranscriber,
 )
 from serve_app.resilience import Guard
-from serve_app.settings import Settings
+from serve_app.settings import SHIPPED_FOLDER, Settings
+
+SHIPPED_TEMPLATES = SHIPPED_FOLDER / "configs" / "templates"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,18 +32,26 @@ class RemotePorts:
     passages: RemotePassageStore
     reranker: RemoteReranker | None
     language_model: LanguageModel | None
+    language: LanguagePorts
 
 
 def assemble_ports(handles: dict[str, Any], settings: Settings, guard: Guard) -> RemotePorts:
     """Wrap handles (deployment name → handle) into ports under the policies of ``settings``."""
     policy = settings.resilience.model
     reranker = handles.get("Reranker")
+    embedder = RemoteEmbedder(handles["Embedder"], "embedder", guard, policy)
+    language_model = None
     return RemotePorts(
         reader=RemoteRecordingReader(settings.data.artifacts, settings.audio.detector),
         transcriber=RemoteTranscriber(handles["Transcriber"], "transcriber", guard, policy),
         diarizer=RemoteDiarizer(handles["Diarizer"], "diarizer", guard, policy),
-        embedder=RemoteEmbedder(handles["Embedder"], "embedder", guard, policy),
+        embedder=embedder,
         passages=RemotePassageStore(handles["PassageStore"], guard, settings.resilience),
         reranker=RemoteReranker(reranker, "reranker", guard, policy) if reranker is not None else None,
-        language_model=None,
+        language_model=language_model,
+        language=LanguagePorts(
+            templates=load_templates([SHIPPED_TEMPLATES, *settings.templates.folders]),
+            analyst=ExtractiveAnalyst(embedder),
+            model=language_model,
+        ),
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pipelines.flows.enhance_transcript import LanguagePorts
 from pipelines.ports import (
     ArtifactStore,
     Diarizer,
@@ -88,4 +89,6 @@ class Services:
     """None: this profile has none, and says so."""
     language_model: LanguageModel | None = None
     """None: answers are extractive, and marked so."""
+    language: LanguagePorts | None = None
+    """What text skills work with; None: they, and the job features made of them, are not offered."""
     metrics: MetricsSink = field(default_factory=NoMetrics)

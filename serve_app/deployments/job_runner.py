@@ -4,6 +4,7 @@ from typing import Any
 
 from pipelines.domain.audio import WindowingOptions
 from pipelines.flows.recording_ports import ProcessingOptions, RecordingPorts
+from pipelines.flows.understand_recording import RecordingUnderstanding
 from pipelines.stores.dbos_runner import DbosJobRunner, RunnerOptions
 from pipelines.stores.fsspec_artifacts import FsspecArtifactStore
 from serve_app.logs import configure_logs
@@ -28,6 +29,7 @@ class JobRunner:
                 diarizer=ports.diarizer,
                 embedder=ports.embedder,
                 passages=ports.passages,
+                understanding=RecordingUnderstanding(ports.language),
             ),
             runner_options(settings),
         )

@@ -15,7 +15,9 @@ class PassageStoreDeployment:
 
     async def __init__(self, settings: Settings) -> None:
         configure_logs(settings.log_level)
-        self._store: PassageStore = QdrantPassageStore.at(settings.data.passages, api_key=settings.data.qdrant_api_key)
+        self._store: PassageStore = await QdrantPassageStore.open(
+            settings.data.passages, api_key=settings.data.qdrant_api_key
+        )
 
     async def perform(self, verb: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """Call one verb of the PassageStore port; the caller's side is ``remote_passages.py``."""
