@@ -78,8 +78,8 @@ class SpeechDetector(Protocol):
     def push(self, block: Samples) -> Sequence[TimeSpan]:
         """Take the next samples (any number) and return the speech spans that are certain to have ended, padded.
 
-        Spans are in seconds from the first sample pushed, sorted, and never overlap or change once returned. Speech that
-        goes on for 30 s is returned in pieces that abut, so that whoever cuts it need not hold all of it.
+        Spans are in seconds from the first sample pushed, sorted, and never overlap or change once returned. Speech
+        that goes on for 30 s is returned in pieces that abut, so that whoever cuts it need not hold all of it.
         """
         ...
 
@@ -127,7 +127,10 @@ class Transcriber(Protocol):
         ...
 
     async def info(self) -> ModelInfo:
-        """Say what is loaded; ``details["batch_size"]`` is how many windows one batch takes."""
+        """Say what is loaded; ``details["batch_size"]`` is how many windows one batch takes.
+
+        ``details["max_window_s"]``, where present, is the longest window that the model was trained on.
+        """
         ...
 
 

@@ -17,7 +17,10 @@ from pipelines.samples import Samples, as_float
 
 Features = NDArray[np.float32]
 _BEST_OF = 5
-_FRAMES_PER_S = 100
+_MODEL_FRAMES = 3_000
+_END_FRAMES = 200
+"""A model that was trained on shorter windows than Whisper's 30 s says so by ``chunk_length`` in its
+preprocessor_config.json. It is given that much, and two seconds in which to notice that speech has ended."""
 _PREPENDED = "\"'“¿([{-"
 _APPENDED = "\"'.。,，!！?？:：”)]}、"
 
@@ -105,7 +108,7 @@ class WhisperDecoder:
         self.multilingual: bool = model.model.is_multilingual
         self.languages: tuple[str, ...] = tuple(model.supported_languages)
         self.max_window_s = float(model.feature_extractor.chunk_length)
-        self._frames: int = model.feature_extractor.nb_max_frames
+        self._frames = min(_MODEL_FRAMES, model.feature_extractor.nb_max_frames + _END_FRAMES)
         self._tokenizer = cache(self._new_tokenizer)
 
     def features(self, samples: Samples) -> Features:

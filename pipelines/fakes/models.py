@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.domain.audio import SAMPLE_RATE_HZ, TimeSpan, Window
+from pipelines.domain.audio import MAX_WINDOW_S, SAMPLE_RATE_HZ, TimeSpan, Window
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import Embedding, SparseVector
 from pipelines.domain.transcript import (
@@ -42,6 +42,9 @@ class FakeSpeechDetector:
             if self._start is not None and position - self._last_voiced > self._min_silence:
                 spans.append(self._close())
             if self._start is None:
+                self._start = int(position)
+            if position - self._start >= MAX_WINDOW_S * SAMPLE_RATE_HZ:
+                spans.append(TimeSpan(start_s=self._start / SAMPLE_RATE_HZ, end_s=position / SAMPLE_RATE_HZ))
                 self._start = int(position)
             self._last_voiced = int(position)
         self._pushed += len(block)
