@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from pipelines.domain.job import Feature, JobRequest
 from pipelines.errors import InvalidRequest, NotAvailable
+from serve_app.api.bodies import refuse_surrogates
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Collections and templates: nothing that a path, a URL or a query gives a meaning to."""
@@ -33,9 +34,11 @@ def _parse_metadata(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        parsed = json.loads(value)
     except (ValueError, RecursionError):
         raise PydanticCustomError("metadata", "metadata must be a JSON object of strings") from None
+    refuse_surrogates(parsed)
+    return parsed
 
 
 class JobFields(BaseModel):

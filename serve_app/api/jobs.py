@@ -4,19 +4,22 @@ import secrets
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime
 
-from pipelines.domain.job import JobFilters, JobStatus, Upload
+from pipelines.domain.job import Job, JobFilters, JobStatus, Upload
 from pipelines.errors import NotAvailable, UnsupportedMedia
+from pipelines.flows.erase_job import erase_job
+from pipelines.flows.read_job import read_job
+from pipelines.flows.submit_job import new_job_id, submit_job
 from serve_app.api.authentication import JobReader, JobWriter
 from serve_app.api.context import ServicesOf
 from serve_app.api.documentation import error_answers, form_body
 from serve_app.api.form import Form
 from serve_app.api.job_fields import NAME_PATTERN, NOT_BUILT_HEADERS, JobFields, check_field_name, parse_job_fields
-from serve_app.api.job_ids import JobId, new_job_id
+from serve_app.api.job_ids import IdempotencyKey, JobId
+from serve_app.api.processing import available_features, processing_options
 from serve_app.api.shapes import JobBody, JobList, JobStatusName, job_body
-from serve_app.api.submission import accept_job, erase_job
 from serve_app.api.uploads import Spool, UploadGate, receive_form, scratch_folder
 from serve_app.services import Services
 
@@ -39,20 +42,18 @@ async def submit(
     response: Response,
     caller: JobWriter,
     services: ServicesOf,
-    idempotency_key: Annotated[
-        str | None, Header(description="A repeat with the same key and body finds the same job.")
-    ] = None,
+    idempotency_key: IdempotencyKey,
 ) -> JobBody:
     """Take a recording as it arrives, check it, and enqueue it; what is not acknowledged leaves nothing behind."""
     _refuse_unbuilt(request)
     job_id = new_job_id(caller.tenant, idempotency_key)
+    gate: UploadGate = request.app.state.uploads
     # A folder of its own: a repeat under the same idempotency key must not overwrite the first one's recording.
     folder = f"{caller.tenant}/{job_id}/upload-{secrets.token_hex(8)}"
-    gate: UploadGate = request.app.state.uploads
     with gate.admit():
         async with scratch_folder(services.artifacts, folder) as scratch:
             form = await _receive(request, services, folder)
-            job = await accept_job(services, caller.tenant, job_id, parse_job_fields(form.values), form.file)
+            job = await _enqueue(services, caller.tenant, job_id, form)
             if job.upload.artifact == form.file.artifact:
                 scratch.keep()
     response.headers["location"] = f"/v1/jobs/{job.job_id}"
@@ -86,7 +87,7 @@ async def list_jobs(
 @router.get("/v1/jobs/{job_id}", summary="One job", responses=error_answers(404))
 async def get_job(job_id: JobId, caller: JobReader, services: ServicesOf) -> JobBody:
     """Show where a job stands, and what it has produced so far."""
-    return job_body(await services.jobs.get(caller.tenant, job_id))
+    return job_body(*await read_job(services.jobs, services.artifacts, caller.tenant, job_id))
 
 
 @router.delete(
@@ -103,7 +104,7 @@ async def delete_job(
 ) -> JobBody | Response:
     """Cancel a job that has not ended; with ``erase``, remove it whatever its state."""
     if erase:
-        await erase_job(services, caller.tenant, job_id)
+        await erase_job(services.jobs, services.artifacts, services.passages, caller.tenant, job_id)
         return Response(status_code=204)
     return job_body(await services.jobs.cancel(caller.tenant, job_id))
 
@@ -114,6 +115,21 @@ async def delete_job(
 async def retry_job(job_id: JobId, caller: JobWriter, services: ServicesOf) -> JobBody:
     """Let a failed job go on from its last finished stage, under the same id."""
     return job_body(await services.jobs.retry(caller.tenant, job_id))
+
+
+async def _enqueue(services: Services, tenant: str, job_id: str, form: Form[Upload]) -> Job:
+    job = await submit_job(
+        services.jobs,
+        services.reader,
+        tenant=tenant,
+        job_id=job_id,
+        request=parse_job_fields(form.values),
+        upload=form.file,
+        options=processing_options(services.settings),
+        available=available_features(services),
+    )
+    services.metrics.count("jobs_submitted", priority=job.request.priority)
+    return job
 
 
 async def _receive(request: Request, services: Services, folder: str) -> Form[Upload]:

@@ -1,0 +1,143 @@
+"""The application on fakes, in process; and the guard that nothing of ours holds up the event loop."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+from blockbuster import BlockBuster, blockbuster_ctx
+from fastapi import FastAPI
+
+from pipelines.domain.job import NewJob
+from pipelines.engines.local_reader import LocalReader
+from pipelines.engines.pyav_decoder import PyavDecoder
+from pipelines.fakes.jobs import InMemoryJobQueue
+from pipelines.fakes.models import FakeDiarizer, FakeEmbedder, FakeSpeechDetector, FakeTranscriber
+from pipelines.fakes.passages import InMemoryPassageStore
+from pipelines.fakes.scripted_speech import Utterance, write_wav
+from pipelines.fakes.steps import InMemoryStepRunner
+from pipelines.fakes.stores import InMemoryArtifactStore
+from pipelines.flows.recording_ports import RecordingPorts
+from serve_app.api.application import create_app
+from serve_app.services import Services
+from serve_app.settings import Settings
+from tests.api.stand_ins import QuietCluster, RecordedMetrics
+
+SPEECH = (
+    Utterance(start_s=0.5, end_s=2.0, text="the exam is in june", speaker=0),
+    Utterance(start_s=2.5, end_s=4.0, text="and who will grade it", speaker=1),
+)
+
+
+@pytest.fixture(autouse=True)
+def nothing_blocks() -> Iterator[BlockBuster]:
+    """Fail a test in which our code blocks its event loop. No exemptions."""
+    with blockbuster_ctx(scanned_modules=["serve_app", "pipelines"]) as guard:
+        yield guard
+
+
+@pytest.fixture(autouse=True)
+def logged() -> Iterator[list[Any]]:
+    """Everything that was logged, with what is bound to the context."""
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as entries:
+        yield entries
+
+
+@pytest.fixture(scope="session")
+def wav() -> bytes:
+    """Four seconds and a half, two speakers."""
+    return write_wav(SPEECH)
+
+
+@dataclass(slots=True)
+class World:
+    """An application and everything behind it."""
+
+    services: Services
+    artifacts: InMemoryArtifactStore
+    jobs: InMemoryJobQueue
+    transcriber: FakeTranscriber
+    passages: InMemoryPassageStore
+    cluster: QuietCluster
+    metrics: RecordedMetrics
+    app: FastAPI
+    client: httpx.AsyncClient = field(init=False)
+
+    @property
+    def stored(self) -> list[str]:
+        """All keys in the artifact store."""
+        return sorted(self.artifacts._data)
+
+    @asynccontextmanager
+    async def client_for(self, key: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
+        """A client that holds this key."""
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        transport = httpx.ASGITransport(self.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://rayscribe", headers=headers) as client:
+            yield client
+
+
+def build_world(settings: Settings, *, run_jobs: bool = True, **replaced: Any) -> World:
+    """Build an application on fakes; ``replaced`` are Services fields."""
+    artifacts = replaced.pop("artifacts", None) or InMemoryArtifactStore()
+    transcriber, diarizer, embedder = FakeTranscriber(), FakeDiarizer(), FakeEmbedder()
+    passages, cluster, metrics = InMemoryPassageStore(), QuietCluster(), RecordedMetrics()
+    ports = RecordingPorts(
+        reader=LocalReader(artifacts.open, PyavDecoder(), lambda _options: FakeSpeechDetector()),
+        transcriber=transcriber,
+        artifacts=artifacts,
+        diarizer=diarizer,
+        embedder=embedder,
+        passages=passages,
+    )
+
+    async def run(job: NewJob, steps: InMemoryStepRunner) -> object:
+        from pipelines.flows.process_recording import process_recording
+
+        return await process_recording(job, ports, steps)
+
+    jobs = replaced.pop("jobs", None) or InMemoryJobQueue(run if run_jobs else None)
+    fakes: dict[str, Any] = {
+        "settings": settings,
+        "artifacts": artifacts,
+        "jobs": jobs,
+        "reader": ports.reader,
+        "transcriber": transcriber,
+        "diarizer": diarizer,
+        "embedder": embedder,
+        "passages": passages,
+        "cluster": cluster,
+        "metrics": metrics,
+    }
+    services = Services(**{**fakes, **replaced})
+    app = create_app(services)
+    return World(services, artifacts, jobs, transcriber, passages, cluster, metrics, app)
+
+
+BuildWorld = Callable[..., Any]
+
+
+@pytest.fixture
+async def build() -> AsyncIterator[BuildWorld]:
+    """Build worlds, each with a client, and stop them at the end."""
+    async with AsyncExitStack() as stack:
+
+        async def make(settings: Settings | None = None, *, key: str | None = None, **replaced: Any) -> World:
+            # In a thread: building looks for files, once, before anything is served.
+            world = await asyncio.to_thread(build_world, settings or Settings(), **replaced)
+            stack.push_async_callback(world.jobs.close)
+            world.client = await stack.enter_async_context(world.client_for(key))
+            return world
+
+        yield make
+
+
+@pytest.fixture
+async def world(build: BuildWorld) -> World:
+    """The local profile: no keys."""
+    made: World = await build()
+    return made
