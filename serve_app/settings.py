@@ -74,6 +74,7 @@ class ApiKey(Section):
     tenant: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
     """Whose data the key reaches; it stands in every path, collection, partition and query."""
     scopes: tuple[Scope, ...] = ALL_SCOPES
+    """What the key may do; all of it, unless said otherwise."""
 
 
 class LimitSettings(Section):
@@ -163,6 +164,7 @@ class ModelChoice(Section):
     path: str | None = None
     """A folder; relative ones are looked up in what ships with the project (``demo/models/asr``)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """``auto``: a GPU where one is visible, else the CPU."""
     compute_type: str = "default"
     """CTranslate2: ``int8``, ``int8_float16``, ``float16``, …; ``default`` picks by device."""
     demo: bool = False
@@ -173,6 +175,7 @@ class ModelSettings(Section):
     """A chain of models for one role: tried in order, the first that loads serves, every failure is recorded."""
 
     chain: tuple[ModelChoice, ...] = ()
+    """In order of preference; empty: this profile has no model for the role."""
     threads: int = Field(default=2, gt=0)
     """CPU threads of the engine. Set explicitly: Ray gives a replica with a fractional CPU one thread."""
     batch_size: int = Field(default=8, gt=0)
@@ -199,8 +202,11 @@ class LanguageModelSettings(Section):
     gpu: float = Field(default=0.0, ge=0)
     """Fraction of a GPU for the vLLM deployment; 0: CPU."""
     temperature: float | None = None
+    """None: what the model's generation_config.json says, else the library's default; so for the next two."""
     top_p: float | None = None
+    """Smallest set of tokens with this probability to draw from, 0–1."""
     max_tokens: int | None = None
+    """Longest answer; templates may ask for less."""
 
 
 class TemplateSettings(Section):
@@ -236,6 +242,7 @@ class Settings(BaseSettings):
     """``local``: no keys, loopback only. ``gpu`` and ``production`` refuse to start without keys."""
     data: DataSettings = DataSettings()
     keys: tuple[ApiKey, ...] = ()
+    """Who may call. Empty: nobody needs a key (``local`` only); as JSON in ``RAYSCRIBE_KEYS``."""
     limits: LimitSettings = LimitSettings()
     resilience: ResilienceSettings = ResilienceSettings()
     audio: AudioSettings = AudioSettings()
@@ -247,6 +254,7 @@ class Settings(BaseSettings):
     templates: TemplateSettings = TemplateSettings()
     runner: RunnerSettings = RunnerSettings()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Of the application's own log; what was said in recordings is in none of them."""
 
     @classmethod
     def settings_customise_sources(
