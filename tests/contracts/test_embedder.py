@@ -2,18 +2,22 @@
 
 import asyncio
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pipelines.engines.bge_embedder import BgeEmbedder
+from pipelines.engines.minilm_embedder import MiniLmEmbedder
 from pipelines.fakes.models import FakeEmbedder
 from pipelines.ports import Embedder
+from tests.engines.tiny_checkpoints import write_bge_m3
 
 real = pytest.mark.engines
 
 
 @pytest.fixture(scope="module", params=["fake", pytest.param("minilm", marks=real), pytest.param("bge", marks=real)])
-def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
+def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedder]:
     if request.param == "fake":
         yield FakeEmbedder()
         return
@@ -22,16 +26,11 @@ def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     engine.close()
 
 
-def _minilm():  # type: ignore[no-untyped-def]
-    from pipelines.engines.minilm_embedder import MiniLmEmbedder
-
+def _minilm() -> MiniLmEmbedder:
     return asyncio.run(MiniLmEmbedder.load())
 
 
-def _bge(folder: Path):  # type: ignore[no-untyped-def]
-    from pipelines.engines.bge_embedder import BgeEmbedder
-    from tests.engines.tiny_checkpoints import write_bge_m3
-
+def _bge(folder: Path) -> BgeEmbedder:
     return asyncio.run(BgeEmbedder.load(write_bge_m3(folder)))
 
 

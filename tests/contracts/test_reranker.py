@@ -1,23 +1,23 @@
 """What every Reranker must do, over the fake and over the real engine with random weights."""
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 
+from pipelines.engines.bge_reranker import BgeReranker
 from pipelines.fakes.passages import FakeReranker
 from pipelines.ports import Reranker
+from tests.engines.tiny_checkpoints import write_reranker
 
 TEXTS = ["the exam is on monday", "cells divide in two", "", "the night train " * 400]
 
 
 @pytest.fixture(scope="module", params=["fake", pytest.param("bge", marks=pytest.mark.engines)])
-def reranker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
+def reranker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reranker]:
     if request.param == "fake":
         yield FakeReranker()
         return
-    from pipelines.engines.bge_reranker import BgeReranker
-    from tests.engines.tiny_checkpoints import write_reranker
-
     engine = asyncio.run(BgeReranker.load(write_reranker(tmp_path_factory.mktemp("reranker"))))
     yield engine
     engine.close()

@@ -1,19 +1,23 @@
 """What only the real embedders do: meaning, and agreement with their own library."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pipelines.engines.bge_embedder import BgeEmbedder
+from pipelines.engines.bge_reranker import BgeReranker
 from pipelines.engines.minilm_embedder import MiniLmEmbedder, packaged_folder
 from pipelines.errors import ModelUnavailable
+from tests.engines.tiny_checkpoints import write_bge_m3, write_reranker
 
 pytestmark = pytest.mark.engines
 
 
 @pytest.fixture(scope="module")
-def minilm():  # type: ignore[no-untyped-def]
+def minilm() -> Iterator[MiniLmEmbedder]:
     engine = asyncio.run(MiniLmEmbedder.load())
     yield engine
     engine.close()
@@ -56,9 +60,6 @@ def test_the_package_carries_no_pickle() -> None:
 
 
 async def test_bge_gives_the_librarys_own_dense_and_lexical_weights(tmp_path: Path) -> None:
-    from pipelines.engines.bge_embedder import BgeEmbedder
-    from tests.engines.tiny_checkpoints import write_bge_m3
-
     engine = await BgeEmbedder.load(await asyncio.to_thread(write_bge_m3, tmp_path / "bge"))
     texts = ["the exam is on monday", "cells divide in two unknown words"]
     theirs = await asyncio.to_thread(engine._model.encode, texts, return_sparse=True)
@@ -71,9 +72,6 @@ async def test_bge_gives_the_librarys_own_dense_and_lexical_weights(tmp_path: Pa
 
 
 async def test_the_reranker_gives_the_librarys_own_scores(tmp_path: Path) -> None:
-    from pipelines.engines.bge_reranker import BgeReranker
-    from tests.engines.tiny_checkpoints import write_reranker
-
     engine = await BgeReranker.load(await asyncio.to_thread(write_reranker, tmp_path / "reranker"))
     texts = ["the exam is on monday", "cells divide in two"]
     theirs = await asyncio.to_thread(

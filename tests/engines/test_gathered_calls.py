@@ -1,5 +1,6 @@
 import asyncio
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -32,14 +33,14 @@ class SlowModel:
 
 
 @pytest.fixture
-def model():  # type: ignore[no-untyped-def]
+def model() -> Iterator[SlowModel]:
     made = SlowModel()
     yield made
     made.may_run.set()
 
 
 @pytest.fixture
-def calls(model: SlowModel):  # type: ignore[no-untyped-def]
+def calls(model: SlowModel) -> Iterator[GatheredCalls[int, int]]:
     made = GatheredCalls(model.run, max_items=4, name="slow")
     yield made
     made.close()

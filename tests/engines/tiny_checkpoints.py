@@ -1,23 +1,24 @@
 """Tiny random checkpoints in the layout of the real ones, so that engines are tested without a download."""
 
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 
 def write_tokenizer(folder: Path) -> int:
     """Write a word-level tokenizer with XLM-R's special tokens; return its vocabulary's size."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
 
     sentence = "the a exam is on monday train leaves at nine cells divide in two when what night"
     vocabulary = {token: place for place, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", *sentence.split()])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()  # type: ignore[assignment]
-    tokenizer.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>",
         pair="<s> $A </s> </s> $B </s>",
         special_tokens=[("<s>", 0), ("</s>", 2)],
     )
-    PreTrainedTokenizerFast(
+    _transformers().PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token="<s>",
         eos_token="</s>",
@@ -32,12 +33,11 @@ def write_tokenizer(folder: Path) -> int:
 def write_bge_m3(folder: Path) -> Path:
     """Write an encoder with BGE-M3's two extra heads."""
     import torch
-    from transformers import XLMRobertaModel
 
     torch.manual_seed(7)
     folder.mkdir(parents=True, exist_ok=True)
     config = _config(write_tokenizer(folder))
-    XLMRobertaModel(config).save_pretrained(folder)
+    _transformers().XLMRobertaModel(config).save_pretrained(folder)
     torch.save(torch.nn.Linear(config.hidden_size, config.hidden_size).state_dict(), folder / "colbert_linear.pt")
     torch.save(torch.nn.Linear(config.hidden_size, 1).state_dict(), folder / "sparse_linear.pt")
     return folder
@@ -46,19 +46,17 @@ def write_bge_m3(folder: Path) -> Path:
 def write_reranker(folder: Path) -> Path:
     """Write a cross-encoder with one output."""
     import torch
-    from transformers import XLMRobertaForSequenceClassification
 
     torch.manual_seed(7)
     folder.mkdir(parents=True, exist_ok=True)
-    config = _config(write_tokenizer(folder), num_labels=1)
-    XLMRobertaForSequenceClassification(config).save_pretrained(folder)
+    config = _config(write_tokenizer(folder))
+    config.num_labels = 1
+    _transformers().XLMRobertaForSequenceClassification(config).save_pretrained(folder)
     return folder
 
 
-def _config(vocabulary: int, **fields: int):  # type: ignore[no-untyped-def]
-    from transformers import XLMRobertaConfig
-
-    return XLMRobertaConfig(
+def _config(vocabulary: int) -> Any:
+    return _transformers().XLMRobertaConfig(
         vocab_size=vocabulary,
         hidden_size=32,
         num_hidden_layers=2,
@@ -66,5 +64,9 @@ def _config(vocabulary: int, **fields: int):  # type: ignore[no-untyped-def]
         intermediate_size=64,
         max_position_embeddings=1030,
         pad_token_id=1,
-        **fields,
     )
+
+
+def _transformers() -> Any:
+    """Seconds to import, and typed in part only."""
+    return import_module("transformers")
