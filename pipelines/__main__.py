@@ -1,0 +1,120 @@
+"""Run a flow from a shell, without Ray: ``python -m pipelines transcribe clip.wav``."""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, get_args
+
+from pipelines.domain.encoding import to_json
+from pipelines.domain.job import Upload
+from pipelines.domain.transcript import TranscriptionOptions, TranscriptionReport, WindowTranscript
+from pipelines.errors import RayScribeError
+from pipelines.flows.transcribe_recording import transcribe_recording
+from pipelines.steps.write_subtitles import TranscriptFormat, write_transcript
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+DEMO_MODEL = Path(__file__).resolve().parents[1] / "demo" / "models" / "asr"
+EXIT_FAILURE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit code: 0, or 2 with one line on stderr that says what is wrong."""
+    options = _parser().parse_args(arguments)
+    try:
+        report = asyncio.run(_transcribe(options))
+    except (RayScribeError, OSError) as error:
+        print(f"{options.recording.name}: {_reason(error)}", file=sys.stderr)  # noqa: T201
+        return EXIT_FAILURE
+    except KeyboardInterrupt:
+        return 130
+    for warning in report.warnings:
+        print(f"{options.recording.name}: {warning}", file=sys.stderr)  # noqa: T201
+    sys.stdout.write(_written(report, options.format))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pipelines", description=__doc__)
+    command = parser.add_subparsers(dest="command", required=True).add_parser(
+        "transcribe", help="print what is said in a recording"
+    )
+    command.add_argument("recording", type=Path, help="any audio or video file")
+    command.add_argument("--model", type=Path, default=DEMO_MODEL, help="a faster-whisper folder (default: the demo)")
+    command.add_argument("--format", choices=[*get_args(TranscriptFormat), "json"], default="text")
+    command.add_argument("--words", action="store_true", help="align words with the audio")
+    command.add_argument("--language", help="as Whisper names it, such as en (default: detect)")
+    command.add_argument("--beam-size", type=int, default=5)
+    command.add_argument("--threads", type=int, default=min(4, os.cpu_count() or 1))
+    return parser
+
+
+async def _transcribe(options: argparse.Namespace) -> TranscriptionReport:
+    from pipelines.engines.faster_whisper_transcriber import FasterWhisperTranscriber
+    from pipelines.engines.local_reader import LocalReader
+    from pipelines.engines.pyav_decoder import PyavDecoder
+    from pipelines.engines.silero_detector import SileroDetector
+
+    reader = LocalReader(_open, PyavDecoder(), SileroDetector)
+    path: Path = options.recording
+    upload = Upload(filename=path.name, sha256="", bytes=0, artifact=str(path))
+    recording = await reader.probe(upload)
+    with _progress() as progress:
+        task = progress.add_task(path.name, total=recording.duration_s)
+        model = await FasterWhisperTranscriber.load(
+            options.model, name=options.model.name, cpu_threads=options.threads, demo=options.model == DEMO_MODEL
+        )
+        try:
+            return await transcribe_recording(
+                reader,
+                model,
+                upload.artifact,
+                TranscriptionOptions(
+                    language=options.language, beam_size=options.beam_size, word_timestamps=options.words
+                ),
+                on_window=_Shown(progress, task).window,
+                min_duration_s=0.1,
+            )
+        finally:
+            await model.close()
+
+
+class _Shown:
+    """Moves the progress bar to the end of each finished window."""
+
+    def __init__(self, progress: "Progress", task: "TaskID") -> None:
+        self._progress = progress
+        self._task = task
+
+    async def window(self, window: WindowTranscript) -> None:
+        self._progress.update(self._task, completed=window.end_s)
+
+
+def _open(artifact: str) -> AbstractContextManager[BinaryIO]:
+    return Path(artifact).open("rb")
+
+
+def _progress() -> "Progress":
+    from rich.console import Console
+    from rich.progress import Progress
+
+    return Progress(console=Console(stderr=True), transient=True)
+
+
+def _written(report: TranscriptionReport, form: str) -> str:
+    if form == "json":
+        return to_json(report.transcript).decode() + "\n"
+    return write_transcript(report.transcript, form)  # type: ignore[arg-type]  # argparse checked the choice
+
+
+def _reason(error: RayScribeError | OSError) -> str:
+    return str(error) if isinstance(error, RayScribeError) else (error.strerror or "cannot be read")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
