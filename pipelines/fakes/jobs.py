@@ -50,6 +50,11 @@ class InMemoryJobQueue:
         self._changed = asyncio.Condition()
         self._counter = 0
 
+    async def start(self, run: RunJob) -> None:
+        """Begin to run jobs, waiting ones first."""
+        self._run = run
+        await self._start_jobs()
+
     async def close(self) -> None:
         """Stop all running jobs."""
         tasks = [record.task for record in self._records.values() if record.task]

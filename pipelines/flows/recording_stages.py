@@ -66,7 +66,6 @@ class RecordingStages:
                 self._job.upload.artifact,
                 self._transcription_options(),
                 self._options.windowing,
-                max_in_flight=2 * _batch_size(model.details),
                 on_window=on_window,
                 artifacts=self._ports.artifacts,
                 prefix=f"{self._job.tenant}/{self._job.job_id}/transcribe",
@@ -213,8 +212,3 @@ class RecordingStages:
 
 def _since(started: float) -> float:
     return time.monotonic() - started
-
-
-def _batch_size(details: Mapping[str, object]) -> int:
-    size = details.get("batch_size")
-    return size if isinstance(size, int) and size > 0 else 4

@@ -102,10 +102,13 @@ class DbosJobRunner:
 
         DBOS(config=self._config())
         DBOS.workflow(name=WORKFLOW, max_recovery_attempts=self._options.max_recoveries)(run_job)
+        await asyncio.to_thread(self._register_queue)
         DBOS.launch()  # in this loop's thread, so that workflows run in this loop, where the ports live
-        client = self._database.client
-        await asyncio.to_thread(client.set_latest_application_version, self._options.version)
-        await DBOS.register_queue_async(
+        await asyncio.to_thread(self._database.client.set_latest_application_version, self._options.version)
+
+    def _register_queue(self) -> None:
+        # Before the launch: a queue that is registered later is noticed only within a second.
+        self._database.client.register_queue(
             QUEUE,
             worker_concurrency=self._options.concurrency,
             partition_worker_concurrency=min(self._options.concurrency, self._options.concurrency_per_tenant),

@@ -33,7 +33,7 @@ class DbosStepRunner:
             async for attempt in AsyncRetrying(
                 retry=retry_if_exception(_may_pass),
                 stop=stop_after_delay(self._patience_s),
-                wait=wait_exponential_jitter(initial=0.5, max=10.0),
+                wait=wait_exponential_jitter(multiplier=0.5, max=10.0),
                 reraise=True,
             ):
                 with attempt:

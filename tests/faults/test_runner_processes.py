@@ -1,0 +1,134 @@
+"""Runners are processes that die: SIGKILL in the middle of each stage, and a second one on the same database."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.domain.job import JobEvent, JobStatus
+from pipelines.fakes.scripted_speech import write_wav
+from pipelines.flows.stage_artifacts import load_result
+from pipelines.stores.dbos_jobs import DbosJobQueue
+from pipelines.stores.fsspec_artifacts import FsspecArtifactStore
+from tests.flows.recordings import DIALOGUE, UPLOAD, new_job
+
+pytestmark = pytest.mark.faults
+STARTUP_S = 60.0
+
+
+class Runner:
+    """One runner process and what it says."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls, url: str, folder: Path) -> "Runner":
+        command = [sys.executable, "-m", "tests.faults.runner_process", url, str(folder)]
+        return cls(await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE))
+
+    async def says(self, word: str) -> None:
+        assert self._process.stdout is not None
+        async with asyncio.timeout(STARTUP_S):
+            while (line := await self._process.stdout.readline()).strip() != word.encode():
+                assert line, "the runner ended"
+
+    async def kill(self) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+
+
+class World:
+    """A database, a folder, and the runners on them."""
+
+    def __init__(self, url: str, folder: Path, queue: DbosJobQueue) -> None:
+        self.url = url
+        self.folder = folder
+        self.queue = queue
+        self.artifacts = FsspecArtifactStore(str(folder / "artifacts"))
+        self.runners: list[Runner] = []
+
+    async def runner(self) -> Runner:
+        self.runners.append(await Runner.start(self.url, self.folder))
+        return self.runners[-1]
+
+    def hold(self, name: str) -> None:
+        (self.folder / f"hold-{name}").touch()
+
+    def let_go(self, name: str) -> None:
+        (self.folder / f"hold-{name}").unlink()
+
+    def calls(self, name: str) -> int:
+        log = self.folder / "calls.log"
+        return sum(line.split(" ")[0] == name for line in log.read_text().splitlines()) if log.exists() else 0
+
+    async def called(self, name: str) -> None:
+        async with asyncio.timeout(STARTUP_S):
+            while not self.calls(name):  # noqa: ASYNC110  (another process decides)
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    url = f"sqlite:///{tmp_path}/jobs.sqlite"
+    world = World(url, tmp_path, await DbosJobQueue.connect(url))
+    await world.artifacts.write(UPLOAD.artifact, write_wav(DIALOGUE))
+    yield world
+    for runner in world.runners:
+        await runner.kill()
+    await world.queue.close()
+
+
+async def collect(queue: DbosJobQueue, job_id: str) -> list[JobEvent]:
+    async with asyncio.timeout(STARTUP_S):
+        return [event async for event in queue.events("acme", job_id)]
+
+
+@pytest.mark.parametrize("stage", ["prepare", "first-window", "transcribe", "diarize", "index"])
+async def test_a_killed_runners_job_goes_on_where_it_was(world: World, stage: str) -> None:
+    world.hold(stage)
+    job = new_job()
+    await world.queue.enqueue(job)
+    first = await world.runner()
+    await world.called(f"{stage}?")
+    await first.kill()
+    assert (await world.queue.get("acme", job.job_id)).status is JobStatus.RUNNING
+
+    before = {name: world.calls(name) for name in ("prepare", "diarize")}
+    world.let_go(stage)
+    await world.runner()
+    events = await collect(world.queue, job.job_id)
+
+    types = [event.type for event in events]
+    assert [kind for kind in types if kind in ("succeeded", "failed", "cancelled")] == ["succeeded"]
+    assert [event.id for event in events] == list(range(len(events)))
+    seen = await world.queue.get("acme", job.job_id)
+    assert (seen.status, seen.attempts) == (JobStatus.SUCCEEDED, 2)
+    assert world.calls("prepare") == 1, "a finished stage does not run again"
+    if stage == "index":
+        assert world.calls("diarize") == before["diarize"] == 1
+        assert world.calls("transcribe") == len(DIALOGUE) - 1
+    result = await load_result(world.artifacts, "acme", job.job_id)
+    assert result is not None
+    assert result.results["raw_transcript"] == " ".join(utterance.text for utterance in DIALOGUE)
+
+
+async def test_a_second_runner_waits_for_the_first_to_die(world: World) -> None:
+    first = await world.runner()
+    await first.says("ready")
+    second = await world.runner()
+    await second.says("starting")
+    job = new_job()
+    await world.queue.enqueue(job)
+    assert (await collect(world.queue, job.job_id))[-1].type == "succeeded"
+    waiting = asyncio.create_task(second.says("ready"))
+    done, _ = await asyncio.wait({waiting}, timeout=1.0)
+    assert not done
+    await first.kill()
+    await waiting
+    job = new_job()
+    await world.queue.enqueue(job)
+    assert (await collect(world.queue, job.job_id))[-1].type == "succeeded"
