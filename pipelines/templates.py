@@ -16,7 +16,7 @@ from jsonschema.exceptions import SchemaError, ValidationError
 
 from pipelines.domain.template import Reduction, Schema, Template, TemplateMode
 from pipelines.errors import InvalidRequest, NotFound, TemplateInvalid
-from pipelines.steps.check_template_schema import unbounded_fields
+from pipelines.steps.check_template_schema import schema_problems
 from pipelines.steps.fill_template import fill, sample_source
 from pipelines.steps.render_prompt import PARAMETERS, check_prompt
 from pipelines.steps.score_criteria import complete_computed
@@ -141,7 +141,7 @@ def _checked_schema(text: str) -> dict[str, object]:
         raise TemplateInvalid(f"not a JSON Schema: {error.message} (at {error.json_path})") from error
     except (ValueError, RecursionError) as error:
         raise TemplateInvalid(f"not a usable JSON Schema: {error}") from error
-    problems = [*_heading_problems(schema), *unbounded_fields(schema)]
+    problems = [*_heading_problems(schema), *schema_problems(schema)]
     if problems:
         raise TemplateInvalid("; ".join(problems[:5]))
     return schema

@@ -15,7 +15,7 @@ from pipelines.errors import ModelUnavailable, RayScribeError
 from pipelines.ports import Embedder
 from pipelines.steps.fill_template import Source, fill
 from pipelines.steps.find_entities import find_entities
-from pipelines.steps.rank_sentences import bag_of_words, centrality, unit
+from pipelines.steps.rank_sentences import bag_of_words, centrality, telling, unit
 from pipelines.steps.score_criteria import complete_computed
 from pipelines.steps.shape_schema import for_request
 from pipelines.steps.split_sentences import split_sentences
@@ -99,7 +99,7 @@ def _with_label(source: Source, labels: Sequence[str], label_vectors: NDArray[np
     """Choose the label whose nearest sentences are nearest."""
     if not labels or not source.sentences:
         return source
-    similarity = label_vectors @ source.vectors.T
+    similarity = (label_vectors @ source.vectors.T) * telling(source.sentences)
     nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :_LABEL_SENTENCES]
     scores = np.take_along_axis(similarity, nearest, axis=1).mean(axis=1)
     likelihood = np.exp(_SHARPNESS * (scores - scores.max()))

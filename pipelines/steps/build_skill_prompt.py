@@ -17,7 +17,7 @@ from pipelines.domain.transcript import Segment
 from pipelines.steps.render_prompt import render_prompt
 
 _LOOK_ALIKES = {"<": "⟨", ">": "⟩", "[": "⟦", "]": "⟧", "|": "∣"}
-"""Chat templates write ``<|im_end|>``, ``</s>``, ``[INST]``: a tokenizer reads those as commands, wherever they stand."""
+"""Chat templates write ``<|im_end|>``, ``</s>``, ``[INST]``: a tokenizer may read those as commands."""
 _TO_DATA = str.maketrans(_LOOK_ALIKES)
 _FROM_DATA = str.maketrans({shown: real for real, shown in _LOOK_ALIKES.items()})
 _NOT_SPEECH = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]+")

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
+from jsonschema import Draft202012Validator
+
 from pipelines.domain.template import Schema
 from pipelines.steps.minimal_value import allowed_types
 
@@ -19,8 +21,27 @@ _BOUNDS = {
     "number": ("minimum", "maximum"),
 }
 
+_PHRASES = {"type": "array", "items": {"type": "string"}}
+_HINTS = Draft202012Validator(
+    {
+        "type": "object",
+        "required": ["take"],
+        "additionalProperties": False,
+        "properties": {
+            "take": {"type": "string"},
+            "count": {"type": "integer", "minimum": 1, "maximum": 1000},
+            "cues": {"anyOf": [_PHRASES, {"type": "object", "additionalProperties": _PHRASES}]},
+            "kinds": _PHRASES,
+            "else": {"type": ["string", "boolean"]},
+            "or_else": {"const": "salient"},
+            "found": {"type": "string"},
+            "missing": {"type": "string"},
+        },
+    }
+)
 
-def unbounded_fields(schema: Schema) -> list[str]:
+
+def schema_problems(schema: Schema) -> list[str]:
     """Return what is wrong with a schema without references, each entry naming the field; empty where all is well."""
     problems = list(_problems(schema, "$"))
     if allowed_types(schema) != ("object",):
@@ -32,6 +53,8 @@ def _problems(schema: Schema, path: str) -> Iterator[str]:
     unknown = sorted(key for key in schema if key not in _KNOWN_KEYWORDS and not key.startswith("x-"))
     if unknown:
         yield f"{path}: {', '.join(unknown)} is not supported"
+    if "x-extract" in schema:
+        yield from (f"{path}: x-extract: {error.message}" for error in _HINTS.iter_errors(schema["x-extract"]))
     if "enum" in schema or "const" in schema or "x-enum-from" in schema:
         return
     if "anyOf" in schema:

@@ -30,7 +30,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             rf"\s+(?:is\s+|was\s+)?#?(?=\S*\d)[a-z0-9-]{{3,24}}\b|#\d{{3,16}}\b|\b(?:order|ticket|case|account|reference)"
             rf"(?:\s+number)?\s+(?:is\s+)?{_DIGIT_WORD}(?:[ -]{_DIGIT_WORD}){{2,15}}\b",
         ),
-        ("phone", r"(?<![\w.])\+?\(?\d{2,4}\)?(?:[\s.-]\d{2,4}){2,4}(?![\w.]*\d)"),
+        ("phone", r"(?<![\w.])\+?\(?\d{1,4}\)?(?:[\s.-]\d{2,4}){2,4}(?![\w.]*\d)"),
         (
             "date",
             rf"\b\d{{4}}-\d{{2}}-\d{{2}}\b|\b\d{{1,2}}[./]\d{{1,2}}[./]\d{{2,4}}\b|\b{_MONTH}\s\d{{1,2}}(?:st|nd|rd|th)?\b(?:,?\s\d{{4}})?"
@@ -39,7 +39,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ),
         (
             "time",
-            rf"\b\d{{1,2}}:\d{{2}}(?:\s?[ap]\.?m\b\.?)?|\b(?:\d{{1,2}}|{_TEENS}|{_SMALL})\s?(?:[ap]\.?m\b\.?|o'clock\b)|\b(?:noon|midnight)\b",
+            rf"\b\d{{1,2}}:\d{{2}}(?:\s?[ap](?:\.m\.|m\b))?|\b(?:\d{{1,2}}|{_TEENS}|{_SMALL})\s?(?:[ap](?:\.m\.|m\b)|o'clock\b)|\b(?:noon|midnight)\b",
         ),
         (
             "number",
@@ -89,11 +89,12 @@ def _names(text: str) -> Iterator[tuple[int, int, str]]:
     if text.isupper() or text.istitle():
         return
     for match in _NAME.finditer(text):
-        first = match.group().split()[0]
-        at_start = match.start() == 0 and " " not in match.group()
-        if at_start or first.lower() in _NOT_NAMES or len(first) < 2:
-            continue
-        yield match.start(), match.end(), _kind_of_name(match.group(), text[: match.start()])
+        start = match.start()
+        while (first := text[start : match.end()].split(maxsplit=1)) and first[0].lower() in _NOT_NAMES:
+            start = match.end() - len(first[1]) if len(first) > 1 else match.end()
+        name = text[start : match.end()]
+        if len(name) > 1 and (start > 0 or " " in name):
+            yield start, match.end(), _kind_of_name(name, text[:start])
 
 
 def _kind_of_name(name: str, before: str) -> str:

@@ -5,6 +5,7 @@ times and speaker from where it was found, whatever the model wrote.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import cast
 
 from rapidfuzz import fuzz
@@ -66,10 +67,18 @@ def find_quote(quote: str, segments: Sequence[Segment]) -> Segment | None:
             return segments[place]
     if len(wanted) < _SHORT_CHARACTERS:
         return None
-    pairs = [f"{text} {following}" for text, following in zip(texts, [*texts[1:], ""], strict=True)]
-    scores = [fuzz.partial_ratio(wanted, pair) if len(pair) >= 0.8 * len(wanted) else 0.0 for pair in pairs]
-    best = max(range(len(scores)), key=scores.__getitem__, default=0)
-    return segments[best] if scores and scores[best] >= _SAME else None
+    pairs = [f"{text} {following}" for text, following in pairwise([*texts, ""])]
+    place = _most_alike(wanted, texts)
+    place = _most_alike(wanted, pairs) if place is None else place
+    return None if place is None else segments[place]
+
+
+def _most_alike(wanted: str, texts: Sequence[str]) -> int | None:
+    """Return the place of the text that holds something like ``wanted``; texts that are much shorter cannot."""
+    long_enough = {place: text for place, text in enumerate(texts) if len(text) >= 0.8 * len(wanted)}
+    scores = {place: fuzz.partial_ratio(wanted, text) for place, text in long_enough.items()}
+    best = max(scores, key=lambda place: scores[place], default=None)
+    return best if best is not None and scores[best] >= _SAME else None
 
 
 def _plain(text: str) -> str:

@@ -33,7 +33,7 @@ def parse_generation(completion: Completion, schema: Schema) -> dict[str, object
     if error is not None:
         # The validator's own message quotes the answer, which holds what was said.
         raise GenerationInvalid(f"the language model's answer does not fit the schema at {error.json_path[:200]}")
-    for value in _texts(answer):
+    for value in all_texts(answer):
         _refuse_garbage(value)
     return cast(dict[str, object], answer)
 
@@ -71,12 +71,13 @@ def _refuse_garbage(text: str) -> None:
         raise GenerationInvalid("the language model repeated itself or wrote unreadable characters")
 
 
-def _texts(value: object) -> Iterator[str]:
+def all_texts(value: object) -> Iterator[str]:
+    """Yield every text inside a JSON value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):
         for item in value:
-            yield from _texts(item)
+            yield from all_texts(item)
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from _texts(item)
+            yield from all_texts(item)

@@ -39,9 +39,14 @@ def centrality(vectors: NDArray[np.float64], sentences: Sequence[Sentence]) -> N
     """Return how much each sentence shares with all others, shape (sentences,), 0–1, short ones marked down."""
     similarity = np.clip(vectors @ vectors.T, 0.0, 1.0)
     similarity[similarity < _SIMILAR] = 0.0
-    words = np.array([len(_WORD.findall(sentence.text)) for sentence in sentences], dtype=np.float64)
-    scores: NDArray[np.float64] = similarity.mean(axis=1) * np.minimum(words / _FULL_LENGTH_WORDS, 1.0)
+    scores: NDArray[np.float64] = similarity.sum(axis=1) / max(len(sentences), 1) * telling(sentences)
     return scores
+
+
+def telling(sentences: Sequence[Sentence]) -> NDArray[np.float64]:
+    """Return how much a sentence can say by its length, shape (sentences,), 0–1."""
+    words = np.array([len(_WORD.findall(sentence.text)) for sentence in sentences], dtype=np.float64)
+    return np.minimum(words / _FULL_LENGTH_WORDS, 1.0)
 
 
 def pick_salient(scores: NDArray[np.float64], vectors: NDArray[np.float64], count: int) -> list[int]:

@@ -1,0 +1,119 @@
+"""Rewrites a transcript turn by turn, many at once: cleaning and translation, where every turn keeps its place."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipelines.domain.model import Degradation
+from pipelines.domain.template import Template
+from pipelines.domain.transcript import Segment, Transcript
+from pipelines.domain.understanding import RejectedChunk, TranscriptPart
+from pipelines.errors import GenerationInvalid, RayScribeError
+from pipelines.flows.ask_language_model import Effort, LanguageModelSession
+from pipelines.flows.run_skill import prompt_variables
+from pipelines.steps.build_skill_prompt import build_skill_prompt, restore
+from pipelines.steps.language_versions import language_versions
+from pipelines.steps.resolve_sampling import ResolvedSampling
+from pipelines.steps.shape_schema import for_model, for_request
+from pipelines.steps.split_transcript import split_turns
+
+Judge = Callable[[str, str], str | None]
+"""Raw and rewritten text → why the rewritten one cannot be what was asked for, or None."""
+_TOKENS_BESIDES = 64
+"""JSON around the text, and punctuation that was not there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewrittenTurn:
+    """One chunk and what became of it."""
+
+    segments: tuple[Segment, ...]
+    raw: str
+    text: str | None
+    """None: rejected, for the reason below."""
+    reason: str | None = None
+    error: RayScribeError | None = None
+    """Set where the model gave no answer at all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewriteRun:
+    """All chunks of a transcript, in order, and what stands in ``versions``."""
+
+    turns: tuple[RewrittenTurn, ...]
+    versions: Mapping[str, object]
+
+    @property
+    def failed(self) -> tuple[RewrittenTurn, ...]:
+        """Chunks to which the model gave no answer."""
+        return tuple(turn for turn in self.turns if turn.error is not None)
+
+
+async def rewrite_turns(
+    session: LanguageModelSession,
+    template: Template,
+    transcript: Transcript,
+    parameters: Mapping[str, object],
+    judge: Judge,
+) -> RewriteRun:
+    """Have every speaker's turn rewritten by the template's one text field. Never raises for what the model does."""
+    schema = for_model(for_request(template.schema, parameters))
+    variables = prompt_variables(transcript, parameters, part=1, parts=1)
+    chunks = split_turns(spoken(transcript), session.options.chunk_characters)
+    effort = Effort()
+
+    async def rewrite(chunk: TranscriptPart) -> RewrittenTurn:
+        raw = text_of(chunk.segments)
+        try:
+            messages = build_skill_prompt(template, schema, variables, chunk.segments)
+            answer = await session.ask(messages, schema, _sampling(session, template, raw).sampling, effort)
+            text = " ".join(str(restore(answer["text"])).split())
+            reason = "empty" if not text else judge(raw, text)
+            return RewrittenTurn(segments=chunk.segments, raw=raw, text=None if reason else text, reason=reason)
+        except GenerationInvalid as error:
+            return RewrittenTurn(segments=chunk.segments, raw=raw, text=None, reason=error.code)
+        except RayScribeError as error:
+            return RewrittenTurn(segments=chunk.segments, raw=raw, text=None, reason=error.code, error=error)
+
+    turns = await asyncio.gather(*(rewrite(chunk) for chunk in chunks))
+    versions = language_versions(
+        template,
+        session.info,
+        resolved=session.resolve(template.max_tokens),
+        chunks=len(chunks),
+        calls=effort.calls,
+        retries=effort.retries,
+    )
+    return RewriteRun(turns=tuple(turns), versions=versions)
+
+
+def spoken(transcript: Transcript) -> list[Segment]:
+    """Return the segments that have text."""
+    return [segment for segment in transcript.segments if segment.text.strip()]
+
+
+def text_of(segments: Sequence[Segment]) -> str:
+    """Join the texts of a chunk."""
+    return " ".join(" ".join(segment.text.split()) for segment in segments)
+
+
+def rejected_chunk(turn: RewrittenTurn, edit_rate: float | None = None) -> RejectedChunk:
+    """Describe a chunk whose rewritten text was not used."""
+    return RejectedChunk(
+        start_s=turn.segments[0].start_s,
+        end_s=turn.segments[-1].end_s,
+        reason=turn.reason or "unknown",
+        edit_rate=edit_rate,
+    )
+
+
+def summed_up(stage: str, wanted: str, used: str, failed: Sequence[RewrittenTurn], chunks: int) -> Degradation:
+    """Say once for all chunks why another text than the model's stands there."""
+    causes = sorted({str(turn.error or turn.reason) for turn in failed})
+    reason = f"{len(failed)} of {chunks} chunks: {'; '.join(causes)}"
+    return Degradation(stage=stage, wanted=wanted, used=used, reason=reason)
+
+
+def _sampling(session: LanguageModelSession, template: Template, raw: str) -> ResolvedSampling:
+    """Bound an answer by what it rewrites: at most a token a character, of which short turns need little."""
+    return session.resolve(min(template.max_tokens, len(raw) + _TOKENS_BESIDES))
