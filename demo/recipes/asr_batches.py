@@ -1,4 +1,4 @@
-"""The curriculum: single sentences first, then windows of up to 28 s, as faster-whisper will present them."""
+"""The curriculum: single sentences first, then windows of up to 14 s, padded as the product and faster-whisper pad."""
 
 import random
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ from tokenizers import Tokenizer
 from demo.recipes.asr_dataset import MEL_BANDS, WINDOW_FRAMES, Recording, cut, join
 from demo.recipes.asr_model import END, NO_SPEECH, NO_TIMESTAMPS, START, TIMESTAMP_STEP_S, spell, token_id
 
-LONGEST_WINDOW_FRAMES = 2_800
+LONGEST_WINDOW_FRAMES = 1_400
 IGNORED = -100
-FULL_PADDING_SHARE = 0.12
-"""Batches padded to 3,000 frames, as every window is when the model is used. They are slow, but without them the model
+FULL_PADDING_SHARE = 0.08
+"""Batches padded to 3,000 frames, as faster-whisper pads every window. They are slow, but without them the model
 invents sentences after the speech ends."""
 
 
@@ -61,7 +61,7 @@ class WindowMaker:
                 yield self._batch(group[: max(1, frames // WINDOW_FRAMES)], WINDOW_FRAMES, 0.5)
             else:
                 longest = max(len(window.features) for window in group)
-                padded = min(WINDOW_FRAMES, int(longest * self.rng.uniform(1.02, 1.25)))
+                padded = min(WINDOW_FRAMES, int(longest * self.rng.uniform(1.02, 1.2) + self.rng.choice((0, 200))))
                 yield self._batch(group, padded + padded % 2, 0.0 if singles_only else 0.4)
 
     def _windows(self, recordings: list[Recording], singles_only: bool) -> list[Recording]:

@@ -25,6 +25,9 @@ from demo.recipes.train_asr import DEFAULT_FOLDER as RUN_FOLDER
 from demo.recipes.word_times import TimedSpeech, speak_timed
 
 MODEL_FOLDER = Path("demo/models/asr")
+WINDOW_S = 12
+"""What the product may give the model at once: training windows reach a little further. faster-whisper itself goes on
+padding to 30 s."""
 Head = tuple[int, int]
 """Decoder layer and attention head."""
 
@@ -55,7 +58,7 @@ def convert(run: Path, target: Path) -> list[Head]:
         ).save_pretrained(folder)
         converter = TransformersConverter(folder, copy_files=["tokenizer.json"])
         converter.convert(str(target), quantization="int8", force=True)
-    features = {"chunk_length": 30, "feature_size": 80, "hop_length": 160, "n_fft": 400, "sampling_rate": 16000}
+    features = {"chunk_length": WINDOW_S, "feature_size": 80, "hop_length": 160, "n_fft": 400, "sampling_rate": 16000}
     (target / "preprocessor_config.json").write_text(json.dumps(features) + "\n")
     write_heads(target, heads)
     return heads
