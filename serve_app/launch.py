@@ -34,6 +34,7 @@ LOCAL_CONFIG = SHIPPED_FOLDER / "configs" / "local.yaml"
 _LOGICAL_CPUS = 16
 """Ray's CPUs only admit: with sixteen, replicas and tasks find a slot on any laptop; threads are set per engine."""
 _START_LIMIT_S = 300.0
+_START_ATTEMPTS = 3
 
 Progress = Callable[[Mapping[str, str]], None]
 """Is given deployment → status whenever something changed."""
@@ -50,10 +51,13 @@ class RunningApplication:
     """Seconds from the call until ``/health/live`` answered."""
 
 
-def run(config: Path = LOCAL_CONFIG, *, port: int | None = None, data: Path | None = None) -> None:
+def run(
+    config: Path = LOCAL_CONFIG, *, port: int | None = None, data: Path | None = None, progress: Progress | None = None
+) -> None:
     """Serve in the foreground until SIGINT or SIGTERM, then stop what was started."""
     stop = threading.Event()
-    with serving(config, port=port, data=data) as application:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # also while starting: everything is taken down again
+    with serving(config, port=port, data=data, progress=progress) as application:
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, lambda *_: stop.set())
         print(f"RayScribe answers on {application.url} (API at {application.url}/docs); Ctrl-C stops it.", flush=True)  # noqa: T201 — this is the command's output
@@ -134,20 +138,32 @@ def _private_ray(*, verbose: bool, pretended_gpus: int) -> Iterator[None]:
     # Nothing of this Ray is reachable from outside, and no token should be left behind.
     os.environ["RAY_AUTH_MODE"] = "disabled"
     try:
-        ray.init(
-            address="local",
-            num_cpus=_LOGICAL_CPUS,
-            num_gpus=pretended_gpus or None,
-            include_dashboard=False,
-            _temp_dir=folder,
-            log_to_driver=verbose,
-            logging_level=logging.WARNING,
-            configure_logging=verbose,
-        )
+        _start_ray(folder, verbose=verbose, pretended_gpus=pretended_gpus)
         yield
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start_ray(folder: str, *, verbose: bool, pretended_gpus: int) -> None:
+    """Start Ray, again where it gave up: it waits 30 s for its own processes, which a busy machine can exceed."""
+    for attempt in range(1, _START_ATTEMPTS + 1):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=_LOGICAL_CPUS,
+                num_gpus=pretended_gpus or None,
+                include_dashboard=False,
+                _temp_dir=f"{folder}/{attempt}",
+                log_to_driver=verbose,
+                logging_level=logging.WARNING,
+                configure_logging=verbose,
+            )
+            return
+        except Exception as error:
+            ray.shutdown()
+            if attempt == _START_ATTEMPTS:
+                raise ModelUnavailable(f"Ray did not start on this machine: {error}") from error
 
 
 def _deploy(document: dict[str, Any]) -> str:

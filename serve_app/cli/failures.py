@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from serve_app.client import ClientError, RayScribeClient
 
 JOB_FAILED = 1
+START_FAILED = 1
 REFUSED = 3
 UNREACHABLE = 4
 BUSY = 5

@@ -1,9 +1,12 @@
 """``rayscribe up``: serve the application in the foreground."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from serve_app.cli.failures import INTERRUPTED, START_FAILED, fail
 
 PROJECT_FOLDER = Path(__file__).resolve().parents[2]
 DEFAULT_CONFIG = PROJECT_FOLDER / "configs" / "local.yaml"
@@ -21,7 +24,33 @@ def up(
     ] = None,
 ) -> None:
     """Serve until Ctrl-C, then stop everything that was started."""
-    # A module name that is looked up when it is needed: this one imports Ray.
+    from pipelines.errors import RayScribeError
     from serve_app import launch
 
-    launch.run(config, port=port, data=data)
+    _say_busy_port(port or _configured_port(config))
+    try:
+        launch.run(config, port=port, data=data, progress=_say_progress)
+    except (RayScribeError, OSError) as error:
+        fail(str(error), "`rayscribe doctor` says what this machine lacks.", START_FAILED)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _configured_port(config: Path) -> int:
+    import yaml
+
+    port: int = yaml.safe_load(config.read_text(encoding="utf-8"))["http_options"]["port"]
+    return port
+
+
+def _say_busy_port(wanted: int) -> None:
+    from serve_app.cli.doctor_machine import port_holder, port_is_free
+
+    if not port_is_free(wanted):
+        typer.echo(f"Port {wanted} is taken by {port_holder(wanted) or 'another process'}: the next free one is used.")
+
+
+def _say_progress(states: Mapping[str, str]) -> None:
+    ready = sum(state == "HEALTHY" for state in states.values())
+    waiting = ", ".join(name for name, state in states.items() if state != "HEALTHY")
+    typer.echo(f"{ready} of {len(states)} parts ready" + (f"; starting: {waiting}" if waiting else ""))

@@ -1,17 +1,24 @@
 """The command line starts fast, because client commands import neither Ray nor models nor the server."""
 
+import socket
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 import serve_app
+from demo.demo_server import free_port
+from pipelines.errors import ModelUnavailable
 from serve_app.cli.serving import DEFAULT_CONFIG
 from tests.cli.conftest import Command
 
 _HEAVY = ("ray", "torch", "fastapi", "starlette", "numpy", "faster_whisper", "transformers", "qdrant_client", "dbos")
+
+
+Progress = Callable[[Mapping[str, str]], None]
 
 
 def modules_after(*words: str) -> set[str]:
@@ -35,17 +42,38 @@ def test_version(rayscribe: Command) -> None:
     assert rayscribe("--version").stdout == "rayscribe 0.1.0\n"
 
 
-def test_up_serves_the_local_profile_until_stopped(rayscribe: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    served: list[tuple[Path, int | None, Path | None]] = []
-
-    def run(config: Path, *, port: int | None = None, data: Path | None = None) -> None:
-        served.append((config, port, data))
-
-    # The real one imports Ray, which takes longer than all other tests of this folder.
+def replace_launch(monkeypatch: pytest.MonkeyPatch, run: Callable[..., None]) -> None:
+    """Importing the real one imports Ray, which takes longer than all other tests of this folder."""
     launch = SimpleNamespace(run=run)
     monkeypatch.setitem(sys.modules, "serve_app.launch", launch)
     monkeypatch.setattr(serve_app, "launch", launch, raising=False)
+
+
+def test_up_says_in_one_line_what_kept_it_from_starting(rayscribe: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*_: object, **__: object) -> None:
+        raise ModelUnavailable("no asr model could be loaded")
+
+    replace_launch(monkeypatch, run)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        result = rayscribe("up", "--port", str(listener.getsockname()[1]))
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[0] == "✗ no asr model could be loaded"
+    assert "is taken by" in result.stdout
+
+
+def test_up_serves_the_local_profile_until_stopped(rayscribe: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[tuple[Path, int | None, Path | None]] = []
+
+    def run(config: Path, *, port: int | None, data: Path | None, progress: Progress) -> None:
+        served.append((config, port, data))
+        progress({"Transcriber": "UPDATING", "Ingress": "HEALTHY"})
+        progress({"Transcriber": "HEALTHY", "Ingress": "HEALTHY"})
+
+    replace_launch(monkeypatch, run)
     assert rayscribe("up").exit_code == 0
-    assert rayscribe("up", "--port", "8123", "--data", "folder").exit_code == 0
-    assert served == [(DEFAULT_CONFIG, None, None), (DEFAULT_CONFIG, 8123, Path("folder"))]
+    port = free_port(18_500)
+    result = rayscribe("up", "--port", str(port), "--data", "folder")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == ["1 of 2 parts ready; starting: Transcriber", "2 of 2 parts ready"]
+    assert served == [(DEFAULT_CONFIG, None, None), (DEFAULT_CONFIG, port, Path("folder"))]
     assert DEFAULT_CONFIG.is_file()
