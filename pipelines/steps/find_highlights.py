@@ -3,14 +3,7 @@
 import re
 
 from pipelines.domain.passage import TextSpan
-from pipelines.steps.weigh_words import split_terms
-
-_ENGLISH = """
-a about an and are as at be been by can did do does for from had has have how i if in is it its me my of on or our she
-he so that the their them then there they this to was we were what when where which who why will with would you your
-"""
-_FUNCTION_WORDS = frozenset(_ENGLISH.split())
-"""English words that nobody looks for; marking them would hide the ones that matter."""
+from pipelines.steps.weigh_words import content_terms, split_terms
 
 
 def find_highlights(query: str, text: str) -> tuple[TextSpan, ...]:
@@ -19,7 +12,7 @@ def find_highlights(query: str, text: str) -> tuple[TextSpan, ...]:
     Words are compared as the sparse vectors compare them (case, plural), function words are left out, and words of
     the query's that follow each other with only a space between them make one span.
     """
-    wanted = frozenset(term for term in split_terms(query) if term not in _FUNCTION_WORDS)
+    wanted = content_terms(query)
     spans: list[TextSpan] = []
     for match in re.finditer(r"[\w'’]+", text):
         if wanted.isdisjoint(split_terms(match.group())):

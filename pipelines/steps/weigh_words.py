@@ -27,6 +27,14 @@ _UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0e7f"
 _TERMS = re.compile(rf"[{_UNSPACED}]+|[^\W{_UNSPACED}]+")
 _IS_UNSPACED = re.compile(rf"[{_UNSPACED}]")
 
+_ENGLISH = """
+a about an and are as at be been by can did do does for from had has have how i if in is it its me my of on or our he
+said say so she tell that the their them then there they this to was we were what when where which who why will with
+would you your
+"""
+_FUNCTION_WORDS = frozenset(_ENGLISH.split())
+"""English words that say nothing about what is asked. They keep their weight in vectors, where rarity judges them."""
+
 
 def weigh_passage(text: str) -> SparseVector:
     """Return one weight a distinct term of a passage, larger for repeated terms and for shorter passages."""
@@ -49,6 +57,11 @@ def split_terms(text: str) -> list[str]:
     """Return the terms of a text as they are compared: case and form folded, English plurals and possessives cut."""
     folded = _APOSTROPHES.sub("", unicodedata.normalize("NFKC", text).casefold())
     return [term for match in _TERMS.findall(folded) for term in _terms_of(match)]
+
+
+def content_terms(text: str) -> frozenset[str]:
+    """Return the terms of a text without English function words."""
+    return frozenset(split_terms(text)) - _FUNCTION_WORDS
 
 
 def term_id(term: str) -> int:
