@@ -51,7 +51,9 @@ class ScriptedLanguageModel:
         self.closed_streams = 0
         """Streams that the consumer left before they had ended."""
         self.running = 0
+        """Calls under way."""
         self.most_at_once = 0
+        self._started = asyncio.Condition()
 
     async def generate(
         self, messages: Sequence[Message], *, sampling: SamplingOptions, schema: Mapping[str, object] | None = None
@@ -61,6 +63,8 @@ class ScriptedLanguageModel:
         self.running += 1
         self.most_at_once = max(self.most_at_once, self.running)
         try:
+            async with self._started:
+                self._started.notify_all()
             await _wait(answer)
         finally:
             self.running -= 1
@@ -72,6 +76,11 @@ class ScriptedLanguageModel:
             usage=self._usage(messages, answer.text),
             sampling={key: value for key, value in _plain(sampling).items() if value is not None},
         )
+
+    async def until_running(self, calls: int) -> None:
+        """Wait until so many calls are under way at once."""
+        async with self._started:
+            await self._started.wait_for(lambda: self.running >= calls)
 
     async def stream(
         self, messages: Sequence[Message], *, sampling: SamplingOptions

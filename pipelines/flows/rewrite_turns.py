@@ -13,6 +13,7 @@ from pipelines.flows.ask_language_model import Effort, LanguageModelSession
 from pipelines.flows.run_skill import prompt_variables
 from pipelines.steps.build_skill_prompt import build_skill_prompt, restore
 from pipelines.steps.language_versions import language_versions
+from pipelines.steps.measure_edit_rate import measure_edit_rate
 from pipelines.steps.resolve_sampling import ResolvedSampling
 from pipelines.steps.shape_schema import for_model, for_request
 from pipelines.steps.split_transcript import split_turns
@@ -32,6 +33,8 @@ class RewrittenTurn:
     text: str | None
     """None: rejected, for the reason below."""
     reason: str | None = None
+    edit_rate: float | None = None
+    """Of what the model wrote, used or not."""
     error: RayScribeError | None = None
     """Set where the model gave no answer at all."""
 
@@ -69,7 +72,9 @@ async def rewrite_turns(
             answer = await session.ask(messages, schema, _sampling(session, template, raw).sampling, effort)
             text = " ".join(str(restore(answer["text"])).split())
             reason = "empty" if not text else judge(raw, text)
-            return RewrittenTurn(segments=chunk.segments, raw=raw, text=None if reason else text, reason=reason)
+            rate = measure_edit_rate(raw, text)
+            kept = None if reason else text
+            return RewrittenTurn(segments=chunk.segments, raw=raw, text=kept, reason=reason, edit_rate=rate)
         except GenerationInvalid as error:
             return RewrittenTurn(segments=chunk.segments, raw=raw, text=None, reason=error.code)
         except RayScribeError as error:
@@ -97,13 +102,13 @@ def text_of(segments: Sequence[Segment]) -> str:
     return " ".join(" ".join(segment.text.split()) for segment in segments)
 
 
-def rejected_chunk(turn: RewrittenTurn, edit_rate: float | None = None) -> RejectedChunk:
+def rejected_chunk(turn: RewrittenTurn) -> RejectedChunk:
     """Describe a chunk whose rewritten text was not used."""
     return RejectedChunk(
         start_s=turn.segments[0].start_s,
         end_s=turn.segments[-1].end_s,
         reason=turn.reason or "unknown",
-        edit_rate=edit_rate,
+        edit_rate=turn.edit_rate,
     )
 
 

@@ -54,7 +54,9 @@ _PLACE_BEFORE = re.compile(r"\b(?:in|from|to|at|near)\s+$")
 _NOT_NAMES = frozenset(
     """i i'm i'll i've i'd ok okay yes no hello hi thanks thank mr mrs ms dr the a an and but so well oh speaker
     monday tuesday wednesday thursday friday saturday sunday january february march april may june july august
-    september october november december english""".split()  # noqa: SIM905 - a word list reads better as words
+    september october november december english then today now when while this that these those there here what why how
+    who where if in on at for from to by my your our his her its we you he she they it is are was were do does did can
+    could will would please let because as also not after before every some any all good dear""".split()  # noqa: SIM905 - a word list reads better as words
 )
 
 

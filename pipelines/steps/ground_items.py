@@ -68,9 +68,10 @@ def find_quote(quote: str, segments: Sequence[Segment]) -> Segment | None:
     if len(wanted) < _SHORT_CHARACTERS:
         return None
     pairs = [f"{text} {following}" for text, following in pairwise([*texts, ""])]
-    place = _most_alike(wanted, texts)
-    place = _most_alike(wanted, pairs) if place is None else place
-    return None if place is None else segments[place]
+    found = _most_alike(wanted, texts)
+    if found is None:
+        found = _most_alike(wanted, pairs)
+    return None if found is None else segments[found]
 
 
 def _most_alike(wanted: str, texts: Sequence[str]) -> int | None:
