@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from pipelines import __version__
 from pipelines.errors import RayScribeError
-from serve_app.api import health, job_events, jobs, models, recordings
+from serve_app.api import collections, health, job_events, jobs, models, recordings, search, transcriptions, transcripts
 from serve_app.api.authentication import AuthenticationMiddleware
 from serve_app.api.documentation import DESCRIPTION, TITLE
 from serve_app.api.edge import BodyLimitMiddleware, EdgeMiddleware
@@ -17,10 +17,10 @@ from serve_app.api.errors import error_response
 from serve_app.api.uploads import UploadGate
 from serve_app.services import Services
 
-UPLOAD_PATHS = frozenset({"/v1/jobs", "/v1/audio/transcriptions"})
+UPLOAD_PATHS = frozenset({"/v1/jobs", "/v1/audio/transcriptions", "/v1/audio/translations"})
 FORM_OVERHEAD_BYTES = 1 << 20
 """What a form may hold besides its file."""
-_RESOURCES = (jobs, job_events, recordings, models, health)
+_RESOURCES = (jobs, job_events, transcripts, recordings, search, collections, transcriptions, models, health)
 
 
 def create_app(services: Services, *, proxy_sends_request_id: bool = False) -> FastAPI:

@@ -14,6 +14,7 @@ from serve_app.api.bodies import refuse_surrogates
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Collections and templates: nothing that a path, a URL or a query gives a meaning to."""
 LANGUAGE_PATTERN = r"^[a-z]{2,3}$"
+TARGET_PATTERN = r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}$"
 NOT_BUILT_FIELDS = frozenset({"webhook_url", "redact", "url", "channels"})
 """Understood, but not offered yet: refused, never ignored."""
 NOT_BUILT_HEADERS = ("x-webhook-secret", "x-webhook-url")
@@ -64,9 +65,9 @@ class JobFields(BaseModel):
     )
     prompt: str | None = Field(default=None, max_length=2_000, description="Names and terms to expect.")
     target_language: str | None = Field(
-        default=None, pattern=LANGUAGE_PATTERN, description="Required with `translation`."
+        default=None, pattern=TARGET_PATTERN, description="Required with `translation`."
     )
-    labels: Annotated[list[Annotated[str, Field(max_length=100)]], BeforeValidator(_split), Field(max_length=100)] = (
+    labels: Annotated[list[Annotated[str, Field(max_length=100)]], BeforeValidator(_split), Field(max_length=200)] = (
         Field(default=[], description="Classes for `classification`: repeated, or separated by commas.")
     )
     metadata: Annotated[
@@ -119,7 +120,7 @@ def parse_job_fields(values: Mapping[str, Sequence[str]]) -> JobRequest:
     try:
         fields = JobFields.model_validate(raw)
     except ValidationError as error:
-        raise _first_problem(error) from None
+        raise first_problem(error) from None
     return JobRequest(
         **fields.model_dump(exclude={"features", "labels"}),
         features=tuple(fields.features),
@@ -127,7 +128,8 @@ def parse_job_fields(values: Mapping[str, Sequence[str]]) -> JobRequest:
     )
 
 
-def _first_problem(error: ValidationError) -> InvalidRequest:
+def first_problem(error: ValidationError) -> InvalidRequest:
+    """Put pydantic's first complaint in our words, without the value that it complains about."""
     first = error.errors(include_url=False, include_input=False)[0]
     param = first.get("ctx", {}).get("param") or next((str(part) for part in first["loc"]), None)
     return InvalidRequest(f"{param}: {first['msg']}" if param else first["msg"], param)

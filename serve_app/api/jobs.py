@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime
 
-from pipelines.domain.job import Job, JobFilters, JobStatus, Upload
+from pipelines.domain.job import Job, JobFilters, JobRequest, JobStatus, Upload
 from pipelines.errors import NotAvailable, UnsupportedMedia
 from pipelines.flows.erase_job import erase_job
 from pipelines.flows.read_job import read_job
@@ -118,18 +118,28 @@ async def retry_job(job_id: JobId, caller: JobWriter, services: ServicesOf) -> J
 
 
 async def _enqueue(services: Services, tenant: str, job_id: str, form: Form[Upload]) -> Job:
+    asked = parse_job_fields(form.values)
+    await _check_backend(services, asked)
     job = await submit_job(
         services.jobs,
         services.reader,
         tenant=tenant,
         job_id=job_id,
-        request=parse_job_fields(form.values),
+        request=asked,
         upload=form.file,
         options=processing_options(services.settings),
         available=available_features(services),
     )
     services.metrics.count("jobs_submitted", priority=job.request.priority)
     return job
+
+
+async def _check_backend(services: Services, asked: JobRequest) -> None:
+    if asked.asr_backend is None:
+        return
+    loaded = await services.transcriber.info()
+    if asked.asr_backend not in (loaded.backend, loaded.name):
+        raise NotAvailable("this speech model is not loaded: GET /v1/models lists what is", "asr_backend")
 
 
 async def _receive(request: Request, services: Services, folder: str) -> Form[Upload]:

@@ -7,7 +7,6 @@ from pydantic import BaseModel, Field
 
 from pipelines.domain.encoding import to_plain
 from pipelines.domain.job import Job, JobMetrics, JobResult
-from pipelines.domain.passage import CollectionInfo, Hit
 from pipelines.domain.transcript import Segment, Transcript, Word
 
 JobStatusName = Literal["queued", "running", "succeeded", "failed", "cancelled"]
@@ -158,51 +157,6 @@ class TranscriptBody(BaseModel):
     segments: list[SegmentBody]
 
 
-class StageScoresBody(BaseModel):
-    """A score per stage of the search; null where the stage did not see the passage."""
-
-    dense: float | None
-    sparse: float | None
-    rerank: float | None
-
-
-class HitBody(BaseModel):
-    """One found passage."""
-
-    passage_id: str
-    score: float
-    scores: StageScoresBody
-    collection: str
-    job_id: str
-    recording: str
-    start_s: float
-    end_s: float
-    speakers: list[str]
-    language: str
-    text: str
-    metadata: dict[str, str]
-    audio: str
-
-
-class CollectionBody(BaseModel):
-    """A collection."""
-
-    object: Literal["collection"] = "collection"
-    name: str
-    passages: int
-    embedder: str
-    embedder_hash: str
-    vector_size: int
-    languages: list[str]
-
-
-class CollectionList(BaseModel):
-    """All collections of a tenant, by name."""
-
-    object: Literal["list"] = "list"
-    data: list[CollectionBody]
-
-
 def job_body(job: Job, result: JobResult | None = None) -> JobBody:
     """Show a job; ``result`` is there once its last stage has ended."""
     request = job.request
@@ -245,26 +199,6 @@ def transcript_body(transcript: Transcript) -> TranscriptBody:
         duration_s=transcript.duration_s,
         segments=[_segment_body(segment) for segment in transcript.segments],
     )
-
-
-def hit_body(hit: Hit) -> HitBody:
-    """Show a found passage, with the address at which it can be heard."""
-    passage = hit.passage
-    audio = f"{job_links(passage.job_id).audio}#t={round(passage.start_s, 3)},{round(passage.end_s, 3)}"
-    fields = to_plain(passage)
-    del fields["position"]
-    return HitBody(
-        **fields,
-        collection=hit.collection,
-        score=hit.score,
-        scores=StageScoresBody(**to_plain(hit.scores)),
-        audio=audio,
-    )
-
-
-def collection_body(collection: CollectionInfo) -> CollectionBody:
-    """Show a collection."""
-    return CollectionBody(**to_plain(collection))
 
 
 def _recording_body(job: Job, result: JobResult | None) -> RecordingBody:

@@ -52,7 +52,7 @@ def test_every_error_has_its_status_and_speaks_for_itself(
     response = error_response(error)
 
     assert response.status_code == status
-    assert json.loads(response.body) == {"error": {"message": "m", "type": kind, "param": None, "code": code}}
+    assert json.loads(bytes(response.body)) == {"error": {"message": "m", "type": kind, "param": None, "code": code}}
     assert response.media_type == "application/json"
 
 
@@ -69,7 +69,7 @@ def test_our_own_faults_say_nothing_of_themselves(error: Exception) -> None:
     response = error_response(error)
 
     assert response.status_code == 500
-    assert json.loads(response.body)["error"]["code"] == "internal_error"
+    assert json.loads(bytes(response.body))["error"]["code"] == "internal_error"
     assert b"secret" not in response.body
 
 
@@ -94,7 +94,7 @@ def test_retry_after_is_in_whole_seconds(error: Exception, expected: str | None)
 def test_an_error_that_came_through_ray_shows_its_cause_and_no_trace() -> None:
     response = error_response(TaskError(errors.QueueFull("too many", "file", 7.0)))
 
-    assert json.loads(response.body)["error"] == {
+    assert json.loads(bytes(response.body))["error"] == {
         "message": "too many", "type": "rate_limit_error", "param": "file", "code": "queue_full",
     }  # fmt: skip
     assert response.headers["retry-after"] == "7"
@@ -104,7 +104,7 @@ def test_a_cause_of_another_kind_is_not_shown() -> None:
     class Strange(Exception):
         cause = "text"
 
-    assert json.loads(error_response(Strange()).body)["error"]["code"] == "internal_error"
+    assert json.loads(bytes(error_response(Strange()).body))["error"]["code"] == "internal_error"
 
 
 def test_what_broke_while_a_body_was_read_is_seen_through_the_framework() -> None:
@@ -126,4 +126,4 @@ def test_a_stream_ends_with_the_same_body() -> None:
 def test_a_name_that_no_encoding_carries_does_not_break_the_answer() -> None:
     response = error_response(errors.InvalidRequest("no such field", "\ud800"))
 
-    assert json.loads(response.body)["error"]["param"] == "\ud800"
+    assert json.loads(bytes(response.body))["error"]["param"] == "\ud800"

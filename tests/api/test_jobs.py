@@ -1,6 +1,5 @@
 """Reading, listing, cancelling, erasing and retrying jobs."""
 
-import asyncio
 from typing import Any
 
 import httpx

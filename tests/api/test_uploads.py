@@ -77,7 +77,7 @@ async def test_the_body_of_a_job_has_every_key_of_the_contract(idle: World, wav:
 
 
 async def test_every_field_arrives(idle: World, wav: bytes) -> None:
-    fields = {
+    fields: dict[str, Any] = {
         "features": ["raw_transcript,diarization", "index"], "collection": "biology-101", "language": "en",
         "priority": "high", "min_speakers": "1", "max_speakers": "3", "prompt": "Krebs cycle", "labels": "a, b,a",
         "metadata": json.dumps({"week": "3"}), "asr_backend": "",

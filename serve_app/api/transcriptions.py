@@ -1,0 +1,119 @@
+"""OpenAI's transcription requests: synchronous, on the same windows as jobs."""
+
+import math
+import uuid
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from pipelines.domain.model import ModelInfo
+from pipelines.domain.transcript import Task, TranscriptionReport, WindowTranscript
+from pipelines.errors import NotAvailable, NotFound, TooLarge
+from pipelines.flows.transcribe_recording import transcribe_recording
+from pipelines.steps.write_subtitles import write_transcript
+from serve_app.api.authentication import InferenceCaller
+from serve_app.api.context import ServicesOf
+from serve_app.api.documentation import error_answers, form_body
+from serve_app.api.processing import windowing_options
+from serve_app.api.transcription_fields import TranscriptionFields, check_field_name, parse_transcription_fields
+from serve_app.api.transcription_shapes import TranscriptionBody, VerboseTranscriptionBody, plain_body, verbose_body
+from serve_app.api.transcripts import MEDIA_TYPES
+from serve_app.api.uploads import Spool, UploadGate, receive_form, scratch_folder
+from serve_app.services import Services
+
+router = APIRouter(tags=["openai"])
+ANY_MODEL = "whisper-1"
+"""What OpenAI's clients ask for when they have been told nothing else: the model that is loaded."""
+_FORM = form_body(TranscriptionFields, "The recording, at most half an hour; longer ones are jobs.")
+_TEXTS = {media_type.split(";")[0]: {"schema": {"type": "string"}} for media_type in MEDIA_TYPES.values()}
+_RESPONSES = {200: {"content": _TEXTS}, **error_answers(404, 408, 415)}
+Transcribed = TranscriptionBody | VerboseTranscriptionBody
+
+
+@router.post(
+    "/v1/audio/transcriptions",
+    summary="Transcribe a recording at once",
+    response_model=Transcribed,
+    responses=_RESPONSES,
+    openapi_extra={"requestBody": _FORM},
+)
+async def transcriptions(request: Request, caller: InferenceCaller, services: ServicesOf) -> Transcribed | Response:
+    """Answer with the text when the whole recording has been transcribed; the upload is gone afterwards."""
+    return await _answer(request, services, caller.tenant, "transcribe")
+
+
+@router.post(
+    "/v1/audio/translations",
+    summary="Translate a recording into English at once",
+    response_model=Transcribed,
+    responses=_RESPONSES,
+    openapi_extra={"requestBody": _FORM},
+)
+async def translations(request: Request, caller: InferenceCaller, services: ServicesOf) -> Transcribed | Response:
+    """As transcriptions, where the model can translate."""
+    if "translation" not in (await services.transcriber.info()).capabilities:
+        raise NotAvailable("the loaded speech model does not translate", "model")
+    return await _answer(request, services, caller.tenant, "translate")
+
+
+async def _answer(request: Request, services: Services, tenant: str, task: Task) -> Transcribed | Response:
+    folder = f"{tenant}/requests/{uuid.uuid4()}"
+    async with scratch_folder(services.artifacts, folder):
+        gate: UploadGate = request.app.state.uploads
+        with gate.admit():
+            spool = Spool(services.artifacts, folder, services.settings.limits.upload_bytes)
+            form = await receive_form(request, spool, check_field_name)
+        fields = parse_transcription_fields(form.values)
+        check_model(fields, await services.transcriber.info())
+        recording = await services.reader.probe(form.file)
+        _check_length(services, recording.duration_s)
+        return await _transcribe(services, form.file.artifact, fields, task)
+
+
+async def _transcribe(
+    services: Services, artifact: str, fields: TranscriptionFields, task: Task
+) -> Transcribed | Response:
+    limits = services.settings.limits
+    windows: list[WindowTranscript] = []
+
+    async def remember(window: WindowTranscript) -> None:
+        windows.append(window)
+
+    report = await transcribe_recording(
+        services.reader,
+        services.transcriber,
+        artifact,
+        fields.to_options(task),
+        windowing_options(services.settings, max_duration_s=limits.request_audio_s),
+        on_window=remember,
+        min_duration_s=limits.minimum_request_s,
+    )
+    return _encode(report, windows, fields, task)
+
+
+def _encode(
+    report: TranscriptionReport, windows: list[WindowTranscript], fields: TranscriptionFields, task: Task
+) -> Transcribed | Response:
+    form = fields.response_format
+    if form == "json":
+        return plain_body(report)
+    if form == "verbose_json":
+        return verbose_body(report, windows, fields.timestamp_granularities, task)
+    if form == "text":
+        return Response(f"{report.transcript.text}\n", media_type=MEDIA_TYPES["text"])
+    return Response(write_transcript(report.transcript, form), media_type=MEDIA_TYPES[form])
+
+
+def check_model(fields: TranscriptionFields, loaded: ModelInfo) -> None:
+    """Raise NotFound for a model that is not loaded, NotAvailable for word times that it cannot give."""
+    if fields.model not in (ANY_MODEL, loaded.name, loaded.backend):
+        raise NotFound("there is no such model: GET /v1/models lists what is loaded", "model")
+    if "word" in fields.timestamp_granularities and "word_timestamps" not in loaded.capabilities:
+        raise NotAvailable("the loaded model gives no word timestamps", "timestamp_granularities")
+
+
+def _check_length(services: Services, duration_s: float | None) -> None:
+    limit_s = services.settings.limits.request_audio_s
+    if duration_s is not None and duration_s > limit_s:
+        minutes = math.floor(limit_s / 60)
+        raise TooLarge(f"a request takes at most {minutes} minutes of audio: submit a job instead", "file")
