@@ -31,8 +31,14 @@ from serve_app.data_folder import prepare_data_folder
 from serve_app.settings import SHIPPED_FOLDER, Settings
 
 LOCAL_CONFIG = SHIPPED_FOLDER / "configs" / "local.yaml"
-_LOGICAL_CPUS = 16
-"""Ray's CPUs only admit: with sixteen, replicas and tasks find a slot on any laptop; threads are set per engine."""
+_LOGICAL_CPUS = 8
+"""Ray's CPUs only admit: with eight, seven small replicas and the tasks of several recordings find a slot anywhere.
+Not more, because Ray starts one Python worker for each at once, at seconds of CPU apiece."""
+_ENVIRONMENT = {
+    "RAY_AUTH_MODE": "disabled",  # nothing of this Ray is reachable from outside, and no token should be left behind
+    "RAY_worker_niceness": "0",  # Ray's 15 lets whatever else runs on a laptop starve what its user is waiting for
+    "OMP_NUM_THREADS": "2",
+}
 _START_LIMIT_S = 300.0
 _START_ATTEMPTS = 3
 
@@ -135,8 +141,7 @@ def _with_data_folder(document: dict[str, Any], data: Path | None) -> Settings:
 def _private_ray(*, verbose: bool, pretended_gpus: int) -> Iterator[None]:
     """Start Ray for this process alone, in a folder of its own that is removed afterwards."""
     folder = tempfile.mkdtemp(prefix="rayscribe-")
-    # Nothing of this Ray is reachable from outside, and no token should be left behind.
-    os.environ["RAY_AUTH_MODE"] = "disabled"
+    os.environ.update(_ENVIRONMENT)
     try:
         _start_ray(folder, verbose=verbose, pretended_gpus=pretended_gpus)
         yield

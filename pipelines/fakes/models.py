@@ -25,6 +25,8 @@ from pipelines.fakes.rehearsal import Rehearsal
 from pipelines.fakes.scripted_speech import Utterance, read_utterances
 from pipelines.samples import Samples
 
+_PIECE_SAMPLES = round(MAX_WINDOW_S * SAMPLE_RATE_HZ)
+
 
 class FakeSpeechDetector:
     """Hears speech where samples are not zero. Implements SpeechDetector."""
@@ -37,16 +39,15 @@ class FakeSpeechDetector:
 
     def push(self, block: Samples) -> Sequence[TimeSpan]:
         """Return spans that ended at least ``min_silence_s`` ago."""
+        voiced = np.flatnonzero(block) + self._pushed
+        pauses = np.flatnonzero(np.diff(voiced) > self._min_silence) + 1
         spans = []
-        for position in np.flatnonzero(block) + self._pushed:
-            if self._start is not None and position - self._last_voiced > self._min_silence:
+        for run in np.split(voiced, pauses) if len(voiced) else ():
+            if self._start is not None and run[0] - self._last_voiced > self._min_silence:
                 spans.append(self._close())
             if self._start is None:
-                self._start = int(position)
-            if position - self._start >= MAX_WINDOW_S * SAMPLE_RATE_HZ:
-                spans.append(TimeSpan(start_s=self._start / SAMPLE_RATE_HZ, end_s=position / SAMPLE_RATE_HZ))
-                self._start = int(position)
-            self._last_voiced = int(position)
+                self._start = int(run[0])
+            self._last_voiced = int(run[-1])
         self._pushed += len(block)
         if self._start is not None and self._pushed - self._last_voiced > self._min_silence:
             spans.append(self._close())
