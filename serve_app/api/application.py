@@ -1,5 +1,7 @@
 """The HTTP application, as a function of its services."""
 
+import mimetypes
+
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
@@ -36,6 +38,8 @@ def create_app(services: Services, *, proxy_sends_request_id: bool = False) -> F
         static_url="/docs-assets",
         redirect_slashes=False,
     )
+    # Reads the system's tables: now, and not in the event loop when the first static file is asked for.
+    mimetypes.init()
     app.state.services = services
     app.state.uploads = UploadGate(services.settings.limits.concurrent_uploads)
     for resource in _RESOURCES:

@@ -1,0 +1,53 @@
+"""Whatever the OpenAPI document allows, or nearly allows, is answered as it says: schemathesis over all operations."""
+
+import hashlib
+from functools import cache
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from serve_app.settings import ApiKey, Settings
+from tests.api.conftest import build_world
+
+KEY = "key-of-the-fuzzer"
+SETTINGS = Settings(profile="gpu", keys=(ApiKey(sha256=hashlib.sha256(KEY.encode()).hexdigest(), tenant="fuzz"),))
+FEW_AND_THE_SAME = settings(
+    max_examples=10,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@cache
+def operations() -> dict[str, Any]:
+    """All operations of the document, by method and path, over an application whose jobs wait."""
+    schema = schemathesis.openapi.from_asgi("/openapi.json", build_world(SETTINGS, run_jobs=False).app)
+    found = (result.ok() for result in schema.get_all_operations())
+    return {f"{operation.method.upper()} {operation.path}": operation for operation in found}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "operation" in metafunc.fixturenames:
+        metafunc.parametrize("operation", operations().values(), ids=list(operations()))
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["allowed", "nearly"])
+def test_every_operation_does_what_the_document_says(operation: Any, mode: GenerationMode) -> None:
+    @FEW_AND_THE_SAME
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def check(case: Any) -> None:
+        # The document cannot say that a file must be a recording, or that a collection must exist.
+        case.call_and_validate(headers={"Authorization": f"Bearer {KEY}"}, excluded_checks=[positive_data_acceptance])
+
+    try:
+        check()
+    except Unsatisfiable:
+        pytest.skip("this operation takes nothing that could be wrong")
