@@ -79,7 +79,7 @@ class SpeechDetector(Protocol):
         """Take the next samples (any number) and return the speech spans that are certain to have ended, padded.
 
         Spans are in seconds from the first sample pushed, sorted, and never overlap or change once returned. Speech
-        that goes on for 30 s is returned in pieces that abut, so that whoever cuts it need not hold all of it.
+        that goes on for more than MAX_SPEECH_PIECE_S is returned in pieces that abut.
         """
         ...
 
@@ -275,6 +275,48 @@ class PassageStore(Protocol):
 
     async def delete_collection(self, tenant: str, collection: str) -> None:
         """Remove a collection with its passages. Raises NotFound."""
+        ...
+
+
+class CollectionReplacer(Protocol):
+    """What a PassageStore does besides, so that a collection can move to another embedder while it is searched.
+
+    The replacement is hidden: searches, ``passages`` and ``collections`` see the collection as it is, until it is
+    switched. Raises PassageStoreUnavailable throughout, and NotFound where this tenant has no such collection.
+    """
+
+    async def begin_replacement(self, tenant: str, collection: str, embedder: ModelInfo) -> bool:
+        """Make room for this embedder's vectors, keeping what an earlier attempt left.
+
+        Returns False, and does nothing, where the collection holds this embedder's vectors already.
+        """
+        ...
+
+    async def scan(
+        self, tenant: str, collection: str, *, cursor: str | None, limit: int
+    ) -> tuple[tuple[Passage, ...], str | None]:
+        """Return the next passages of the collection in order of id, and the cursor after them; None at the end."""
+        ...
+
+    async def fill_replacement(
+        self,
+        tenant: str,
+        collection: str,
+        embedder: ModelInfo,
+        passages: Sequence[Passage],
+        embeddings: Sequence[Embedding],
+    ) -> None:
+        """Write passages into the replacement."""
+        ...
+
+    async def complete_replacement(
+        self, tenant: str, collection: str, embedder: ModelInfo, *, limit: int
+    ) -> tuple[Passage, ...]:
+        """Switch the collection to the replacement and drop the old vectors, or say what the replacement still lacks.
+
+        Passages that were removed meanwhile are removed from the replacement. Where others were added or changed,
+        nothing is switched: up to ``limit`` of them are returned, to be filled in. An empty tuple means: switched.
+        """
         ...
 
 

@@ -34,12 +34,13 @@ class _Collection:
 
 
 class InMemoryPassageStore:
-    """Implements PassageStore with dictionaries."""
+    """Implements PassageStore and CollectionReplacer with dictionaries."""
 
     def __init__(self) -> None:
         self.down = False
         """While True, every call raises PassageStoreUnavailable, as a stopped server does."""
         self._collections: dict[tuple[str, str], _Collection] = {}
+        self._replacements: dict[tuple[str, str, str], _Collection] = {}
 
     async def ensure_collection(self, tenant: str, collection: str, embedder: ModelInfo) -> None:
         """Create the collection where it does not exist."""
@@ -128,6 +129,48 @@ class InMemoryPassageStore:
         self._get(tenant, collection)
         del self._collections[tenant, collection]
 
+    async def begin_replacement(self, tenant: str, collection: str, embedder: ModelInfo) -> bool:
+        """Make room for this embedder's vectors."""
+        if _identity(self._get(tenant, collection).embedder) == _identity(embedder):
+            return False
+        self._replacements.setdefault((tenant, collection, embedder.name), _Collection(embedder=embedder))
+        return True
+
+    async def scan(
+        self, tenant: str, collection: str, *, cursor: str | None, limit: int
+    ) -> tuple[tuple[Passage, ...], str | None]:
+        """Return the next passages in order of id."""
+        points = self._get(tenant, collection).points
+        keys = sorted(key for key in points if cursor is None or key > cursor)
+        page = keys[:limit]
+        return tuple(points[key][0] for key in page), page[-1] if len(keys) > limit else None
+
+    async def fill_replacement(
+        self,
+        tenant: str,
+        collection: str,
+        embedder: ModelInfo,
+        passages: Sequence[Passage],
+        embeddings: Sequence[Embedding],
+    ) -> None:
+        """Write passages into the replacement."""
+        self._get(tenant, collection)
+        pairs = zip(passages, embeddings, strict=True)
+        target = self._replacements[tenant, collection, embedder.name]
+        target.points.update({passage.passage_id: (passage, embedding) for passage, embedding in pairs})
+
+    async def complete_replacement(
+        self, tenant: str, collection: str, embedder: ModelInfo, *, limit: int
+    ) -> tuple[Passage, ...]:
+        """Switch, or say what the replacement still lacks."""
+        old, new = self._get(tenant, collection), self._replacements[tenant, collection, embedder.name]
+        new.points = {key: pair for key, pair in new.points.items() if key in old.points}
+        lacking = [old.points[key][0] for key in sorted(old.points) if not _same(old.points[key], new.points.get(key))]
+        if lacking:
+            return tuple(lacking[:limit])
+        self._collections[tenant, collection] = self._replacements.pop((tenant, collection, embedder.name))
+        return ()
+
     def _get(self, tenant: str, collection: str) -> _Collection:
         self._require_up()
         if (tenant, collection) not in self._collections:
@@ -174,6 +217,10 @@ def passes(passage: Passage, filters: SearchFilters) -> bool:
 def _overlap(query: SparseVector, passage: SparseVector) -> float:
     weights = dict(zip(passage.indices, passage.values, strict=True))
     return sum(value * weights.get(index, 0.0) for index, value in zip(query.indices, query.values, strict=True))
+
+
+def _same(one: tuple[Passage, Embedding], other: tuple[Passage, Embedding] | None) -> bool:
+    return other is not None and one[0] == other[0]
 
 
 def _identity(embedder: ModelInfo) -> tuple[str, str | None]:

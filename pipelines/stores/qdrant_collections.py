@@ -133,10 +133,17 @@ class QdrantCollections:
         self._known.pop(alias.alias_name, None)
 
     async def remove(self, tenant: str, collection: str) -> None:
-        """Delete the physical collection, and with it the alias. Raises NotFound."""
-        found = await self.resolve(tenant, collection)
+        """Delete the physical collections, and with them the alias. Raises NotFound."""
+        await self.resolve(tenant, collection)
         self._known.pop(alias_name(tenant, collection), None)
-        await self._connection.call("delete_collection", collection_name=found.name)
+        for name in await self.physical_names(tenant, collection):
+            await self._connection.call("delete_collection", collection_name=name)
+
+    async def physical_names(self, tenant: str, collection: str) -> tuple[str, ...]:
+        """Return the names of all physical collections: the one that is searched, and replacements under way."""
+        answer = await self._connection.call("get_collections")
+        prefix = alias_name(tenant, collection) + "-"
+        return tuple(found.name for found in answer.collections if found.name.startswith(prefix))
 
     async def describe_all(self, tenant: str) -> tuple[CollectionInfo, ...]:
         """Describe every collection under the tenant's prefix, by name."""

@@ -13,9 +13,11 @@ from qdrant_client import models
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import CollectionInfo, Embedding, Hit, Passage, SearchFilters, SearchMode
 from pipelines.errors import EmbedderMismatch, NotFound
+from pipelines.stores.collection_names import physical_name
 from pipelines.stores.qdrant_collections import PhysicalCollection, QdrantCollections
 from pipelines.stores.qdrant_connection import Connection, LocalConnection, ServerConnection
 from pipelines.stores.qdrant_records import job_filter, to_passage, to_point
+from pipelines.stores.qdrant_replacement import QdrantReplacement
 from pipelines.stores.qdrant_search import rank_points, stage_requests
 
 UPSERT_BATCH = 64
@@ -26,12 +28,13 @@ _SEARCH_TIMEOUT_S = 5
 
 
 class QdrantPassageStore:
-    """Implements PassageStore over qdrant-client, in local mode and against a server alike."""
+    """Implements PassageStore and CollectionReplacer over qdrant-client, in local mode and against a server alike."""
 
     def __init__(self, connection: Connection) -> None:
         """Take the connection, which ``close`` closes."""
         self._connection = connection
         self._collections = QdrantCollections(connection)
+        self._replacement = QdrantReplacement(connection, self._collections)
 
     @classmethod
     async def open(
@@ -69,10 +72,8 @@ class QdrantPassageStore:
 
         async def write(target: PhysicalCollection) -> None:
             _require_same_model(expected or target, target)
-            _require_size(embeddings, target)
-            for start in range(0, len(points), UPSERT_BATCH):
-                batch = points[start : start + UPSERT_BATCH]
-                await self._connection.call("upsert", collection_name=target.name, points=batch, wait=True)
+            _require_size(embeddings, target.vector_size)
+            await self._write(target.name, points)
 
         await self._collections.on_physical(tenant, collection, write)
 
@@ -123,17 +124,11 @@ class QdrantPassageStore:
         return tuple(sorted((to_passage(record.payload) for record in records), key=lambda each: each.position))
 
     async def delete_job(self, tenant: str, collection: str, job_id: str, *, from_position: int = 0) -> None:
-        """Delete by filter."""
+        """Delete by filter, from a replacement under way as well: what is erased must not come back with it."""
         places = models.FieldCondition(key="position", range=models.Range(gte=from_position))
         selector = models.FilterSelector(filter=job_filter(job_id, places))
-
-        async def remove(target: PhysicalCollection) -> None:
-            await self._connection.call("delete", collection_name=target.name, points_selector=selector, wait=True)
-
-        try:
-            await self._collections.on_physical(tenant, collection, remove)
-        except NotFound:
-            return
+        for name in await self._collections.physical_names(tenant, collection):
+            await self._connection.call("delete", collection_name=name, points_selector=selector, wait=True)
 
     async def collections(self, tenant: str) -> tuple[CollectionInfo, ...]:
         """List what stands under this tenant's prefix."""
@@ -142,6 +137,40 @@ class QdrantPassageStore:
     async def delete_collection(self, tenant: str, collection: str) -> None:
         """Remove a collection with its passages."""
         await self._collections.remove(tenant, collection)
+
+    async def begin_replacement(self, tenant: str, collection: str, embedder: ModelInfo) -> bool:
+        """Create the physical collection of the new embedder beside the one that is searched."""
+        return await self._replacement.begin(tenant, collection, embedder)
+
+    async def scan(
+        self, tenant: str, collection: str, *, cursor: str | None, limit: int
+    ) -> tuple[tuple[Passage, ...], str | None]:
+        """Scroll through the whole collection."""
+        return await self._replacement.scan(tenant, collection, cursor=cursor, limit=limit)
+
+    async def fill_replacement(
+        self,
+        tenant: str,
+        collection: str,
+        embedder: ModelInfo,
+        passages: Sequence[Passage],
+        embeddings: Sequence[Embedding],
+    ) -> None:
+        """Write into the physical collection of the new embedder."""
+        _require_size(embeddings, int(str(embedder.details["vector_size"])))
+        points = [to_point(*pair) for pair in zip(passages, embeddings, strict=True)]
+        await self._write(physical_name(tenant, collection, embedder), points)
+
+    async def complete_replacement(
+        self, tenant: str, collection: str, embedder: ModelInfo, *, limit: int
+    ) -> tuple[Passage, ...]:
+        """Compare both physical collections, and switch the alias where nothing is lacking."""
+        return await self._replacement.complete(tenant, collection, embedder, limit=limit)
+
+    async def _write(self, name: str, points: Sequence[models.PointStruct]) -> None:
+        for start in range(0, len(points), UPSERT_BATCH):
+            batch = list(points[start : start + UPSERT_BATCH])
+            await self._connection.call("upsert", collection_name=name, points=batch, wait=True)
 
     async def _scroll(self, name: str, condition: models.Filter) -> list[Any]:
         records: list[Any] = []
@@ -155,9 +184,9 @@ class QdrantPassageStore:
                 return records
 
 
-def _require_size(embeddings: Sequence[Embedding], target: PhysicalCollection) -> None:
-    if any(len(embedding.dense) != target.vector_size for embedding in embeddings):
-        raise EmbedderMismatch(f"the collection holds vectors of {target.vector_size} numbers", "collection")
+def _require_size(embeddings: Sequence[Embedding], vector_size: int) -> None:
+    if any(len(embedding.dense) != vector_size for embedding in embeddings):
+        raise EmbedderMismatch(f"the collection holds vectors of {vector_size} numbers", "collection")
 
 
 def _require_same_model(expected: PhysicalCollection, target: PhysicalCollection) -> None:

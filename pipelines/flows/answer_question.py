@@ -1,0 +1,167 @@
+"""An answer from recordings, streamed, whose citations are checked and play the moment they cite.
+
+question ─▶ stand-alone ─▶ retrieve, rerank ─▶ evidence? ─▶ prompt within budget ─▶ stream, check citations
+                                                 │ no                    │ no model, or it fails before a word
+                                                 ▼                       ▼
+                                          "I could not find …"    the nearest sentences, marked degraded
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from pipelines.domain.answer import (
+    ChatEvent,
+    ChatRequest,
+    CitationsEvent,
+    Completion,
+    CompletionChunk,
+    DeltaEvent,
+    DoneEvent,
+    ErrorEvent,
+    FinishReason,
+    SourcesEvent,
+    TokenUsage,
+)
+from pipelines.domain.model import Degradation, ModelInfo
+from pipelines.errors import DependencyError, ModelError, Overloaded, RayScribeError
+from pipelines.flows.answer_extractively import answer_extractively
+from pipelines.flows.chat_ports import ChatOptions, ChatPorts
+from pipelines.flows.compose_result import describe_model
+from pipelines.flows.generate_answer import PreparedPrompt, prepare_prompt, stream_answer
+from pipelines.flows.retrieve_sources import Retrieval, retrieve_sources
+from pipelines.flows.standalone_question import check_messages
+from pipelines.ports import LanguageModel
+from pipelines.steps.build_prompt import NO_EVIDENCE
+from pipelines.steps.mark_citations import CitationMarker
+
+
+async def answer_question(
+    ports: ChatPorts, tenant: str, request: ChatRequest, options: ChatOptions | None = None
+) -> AsyncGenerator[ChatEvent, None]:
+    """Yield ``sources``, ``delta`` …, ``citations``, ``done``; or ``error`` last, once anything has been yielded.
+
+    Before the first event it raises instead: InvalidRequest, NotFound, EmbedderMismatch, PassageStoreUnavailable,
+    ModelUnavailable. Closing the generator stops retrieval and generation.
+    """
+    check_messages(request)
+    answering = _Answering(ports, request, options or ChatOptions())
+    await answering.retrieve(tenant)
+    await answering.prepare()
+    yield answering.sources()
+    try:
+        async with aclosing(answering.events()) as events:
+            async for event in events:
+                yield event
+    except RayScribeError as error:
+        yield ErrorEvent(code=error.code, message=error.message, retryable=error.retryable)
+
+
+class _Answering:
+    """One answer on its way."""
+
+    def __init__(self, ports: ChatPorts, request: ChatRequest, options: ChatOptions) -> None:
+        self._ports = ports
+        self._request = request
+        self._options = options
+        self._found: Retrieval
+        self._prepared: PreparedPrompt | None = None
+        self._degraded: list[Degradation] = []
+
+    async def retrieve(self, tenant: str) -> None:
+        self._found = await retrieve_sources(self._ports, tenant, self._request, self._options)
+        self._degraded += self._found.degraded
+
+    async def prepare(self) -> None:
+        """Build the prompt, unless there is nothing to tell or nobody to tell it to."""
+        model, found = self._ports.language_model, self._found
+        if not found.sources:
+            return
+        if model is None:
+            self._without_model("this deployment has no language model")
+            return
+        try:
+            self._prepared = await prepare_prompt(model, found.question, found.sources, self._request, self._options)
+        except (DependencyError, ModelError, Overloaded) as error:
+            self._without_model(error.message)
+
+    def sources(self) -> SourcesEvent:
+        used = self._prepared.sources if self._prepared else self._found.sources
+        return SourcesEvent(sources=used, question=self._found.question)
+
+    async def events(self) -> AsyncGenerator[ChatEvent, None]:
+        """Yield all that comes after the sources."""
+        if not self._found.sources:
+            yield DeltaEvent(text=NO_EVIDENCE)
+            yield CitationsEvent(citations=())
+            yield self._done("stop", None, grounded=False)
+            return
+        model, prepared = self._ports.language_model, self._prepared
+        if model is not None and prepared is not None:
+            async with aclosing(self._generated(model, prepared)) as events:
+                async for event in events:
+                    yield event
+        if self._prepared is None:
+            async for event in self._extracted():
+                yield event
+
+    async def _generated(self, model: LanguageModel, prepared: PreparedPrompt) -> AsyncGenerator[ChatEvent, None]:
+        """Yield what the model writes; nothing, and forget the prompt, if it fails before the first word."""
+        marker, written = CitationMarker(prepared.sources), False
+        last = CompletionChunk(text="", finish_reason="error")
+        chunks = stream_answer(model, prepared, first_token_timeout_s=self._options.first_token_timeout_s)
+        try:
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    last = chunk
+                    if text := marker.feed(chunk.text):
+                        written = True
+                        yield DeltaEvent(text=text)
+        except (DependencyError, ModelError, Overloaded) as error:
+            if written:
+                raise
+            self._prepared = None
+            self._without_model(error.message)
+            return
+        if rest := marker.finish():
+            yield DeltaEvent(text=rest)
+        yield CitationsEvent(citations=tuple(marker.citations), removed=marker.removed)
+        yield self._done(
+            last.finish_reason or "stop", last.usage, grounded=bool(marker.citations), model=prepared.model
+        )
+
+    async def _extracted(self) -> AsyncGenerator[ChatEvent, None]:
+        text, citations = await answer_extractively(
+            self._ports.embedder, self._found.question, self._found.sources, self._options
+        )
+        yield DeltaEvent(text=text)
+        yield CitationsEvent(citations=citations)
+        yield self._done("stop", None, grounded=bool(citations))
+
+    def _without_model(self, reason: str) -> None:
+        self._degraded.append(Degradation(stage="chat", wanted="language model", used="extractive", reason=reason))
+
+    def _done(
+        self,
+        finish_reason: FinishReason,
+        usage: TokenUsage | None,
+        *,
+        grounded: bool,
+        model: ModelInfo | None = None,
+    ) -> DoneEvent:
+        return DoneEvent(
+            finish_reason=finish_reason,
+            usage=_total(usage, self._found.rewriting),
+            grounded=grounded,
+            versions=self._found.versions | ({"llm": describe_model(model)} if model else {}),
+            degraded=tuple(self._degraded),
+        )
+
+
+def _total(usage: TokenUsage | None, rewriting: Completion | None) -> TokenUsage | None:
+    parts = [part for part in (usage, rewriting and rewriting.usage) if part]
+    if not parts:
+        return None
+    return TokenUsage(
+        prompt_tokens=sum(part.prompt_tokens for part in parts),
+        completion_tokens=sum(part.completion_tokens for part in parts),
+    )

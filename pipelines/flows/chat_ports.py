@@ -1,0 +1,39 @@
+"""What answering a question needs: ports, and numbers that bound it."""
+
+from dataclasses import dataclass, field
+
+from pipelines.domain.answer import SamplingOptions
+from pipelines.ports import Embedder, LanguageModel, PassageStore, Reranker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatPorts:
+    """Ports of one answer."""
+
+    embedder: Embedder
+    passages: PassageStore
+    reranker: Reranker | None = None
+    language_model: LanguageModel | None = None
+    """None: answers are made of the recordings' own sentences, and marked degraded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatOptions:
+    """Bounds of an answer; the thresholds were set with ``bench/bench_retrieval.py``."""
+
+    similar: float = 0.35
+    """Cosine from which a passage counts as evidence, unless the embedder says so in ``details["similar"]``."""
+    relevant: float = 0.1
+    """A reranker's score from which a passage counts as evidence."""
+    answer_tokens: int = 512
+    """Most tokens of an answer, where the request says nothing; never more than a third of the context."""
+    context_tokens: int = 4096
+    """Assumed where the model does not say."""
+    rewrite_timeout_s: float = 10.0
+    first_token_timeout_s: float = 30.0
+    extractive_sentences: int = 3
+    extractive_candidates: int = 60
+    extractive_within: float = 0.15
+    """How much worse than the best sentence a second one may be."""
+    sampling: SamplingOptions = field(default_factory=lambda: SamplingOptions(temperature=0.2))
+    """The profile's: what the request leaves open."""

@@ -1,0 +1,279 @@
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+
+import pytest
+
+from pipelines.domain.answer import (
+    Answer,
+    ChatEvent,
+    ChatRequest,
+    CitationsEvent,
+    CompletionChunk,
+    DeltaEvent,
+    DoneEvent,
+    ErrorEvent,
+    Message,
+    SamplingOptions,
+    SourcesEvent,
+)
+from pipelines.errors import InvalidRequest, ModelUnavailable, NotFound, PassageStoreUnavailable, RayScribeError
+from pipelines.fakes.language import ScriptedAnswer, ScriptedLanguageModel
+from pipelines.fakes.models import FakeEmbedder
+from pipelines.fakes.passages import FakeReranker, InMemoryPassageStore
+from pipelines.flows.answer_question import answer_question
+from pipelines.flows.chat_ports import ChatOptions, ChatPorts
+from pipelines.flows.collect_answer import collect_answer
+from pipelines.flows.index_transcript import index_transcript
+from pipelines.steps.build_prompt import NO_EVIDENCE
+from pipelines.steps.chunk_transcript import ChunkingOptions
+from tests.steps.transcripts import segment, transcript
+
+SPOKEN = transcript(
+    segment("Cells divide in two.", 0, 4, speaker="SPEAKER_00"),
+    segment("The exam is on the third of May.", 300, 304, speaker="SPEAKER_01"),
+    segment("Bring a pencil to the exam hall.", 305, 308, speaker="SPEAKER_01"),
+)
+ONE_SENTENCE = ChunkingOptions(target_words=1, max_words=12)
+
+
+@pytest.fixture
+async def store() -> InMemoryPassageStore:
+    store = InMemoryPassageStore()
+    await index_transcript(FakeEmbedder(), store, "a", "notes", "job-1", "lecture.m4a", SPOKEN, {}, ONE_SENTENCE)
+    return store
+
+
+def ports(store: InMemoryPassageStore, model: ScriptedLanguageModel | None = None, **more: object) -> ChatPorts:
+    return ChatPorts(embedder=FakeEmbedder(), passages=store, language_model=model, **more)  # type: ignore[arg-type]
+
+
+def ask(*messages: str, **fields: object) -> ChatRequest:
+    """A conversation that the user begins, and in which the assistant answers every other time."""
+    turns = tuple(
+        Message(role="assistant" if place % 2 else "user", content=text) for place, text in enumerate(messages)
+    )
+    return ChatRequest(messages=turns, collections=("notes",), **fields)  # type: ignore[arg-type]
+
+
+async def events(of: ChatPorts, request: ChatRequest, options: ChatOptions | None = None) -> list[ChatEvent]:
+    return [event async for event in answer_question(of, "a", request, options)]
+
+
+async def answer(of: ChatPorts, request: ChatRequest, options: ChatOptions | None = None) -> Answer:
+    return await collect_answer(answer_question(of, "a", request, options))
+
+
+def kinds(of: Sequence[ChatEvent]) -> list[str]:
+    """Types of events, deltas counted once."""
+    found = [event.type for event in of]
+    return [kind for place, kind in enumerate(found) if place == 0 or kind != found[place - 1]]
+
+
+async def test_an_answer_streams_with_checked_citations(store: InMemoryPassageStore) -> None:
+    model = ScriptedLanguageModel(['The exam is in May [1: "on the third of May"]. So it is.'])
+    got = await events(ports(store, model), ask("When is the exam?"))
+    assert kinds(got) == ["sources", "delta", "citations", "done"]
+    first, cited, done = got[0], got[-2], got[-1]
+    assert isinstance(first, SourcesEvent)
+    assert first.sources[0].hit.passage.text == "The exam is on the third of May."
+    assert "".join(event.text for event in got if isinstance(event, DeltaEvent)) == (
+        "The exam is in May [1]. So it is."
+    )
+    assert len([event for event in got if isinstance(event, DeltaEvent)]) > 3
+    assert isinstance(cited, CitationsEvent)
+    [citation] = cited.citations
+    assert (citation.quote, citation.speaker, citation.recording) == (
+        "on the third of May.",
+        "SPEAKER_01",
+        "lecture.m4a",
+    )
+    assert 300 < citation.start_s < citation.end_s <= 304
+    assert isinstance(done, DoneEvent)
+    assert done.grounded
+    assert done.usage is not None
+    assert done.usage.completion_tokens > 0
+    assert set(done.versions) == {"embedder", "llm"}
+    assert done.degraded == ()
+
+
+async def test_what_was_never_said_is_taken_out_and_counted(store: InMemoryPassageStore) -> None:
+    model = ScriptedLanguageModel(['On Monday [1: "the exam is on Monday"]. In Rome [9: "x"].'])
+    got = await answer(ports(store, model), ask("When is the exam?"))
+    assert got.text == "On Monday. In Rome."
+    assert (got.citations, got.removed_citations, got.grounded) == ((), 2, False)
+
+
+async def test_the_model_sees_rules_passages_and_question(store: InMemoryPassageStore) -> None:
+    model = ScriptedLanguageModel(["In May [1]."])
+    await answer(ports(store, model), ask("When is the exam?", sampling=SamplingOptions(max_tokens=77)))
+    [call] = model.calls
+    assert call.messages[-1] == Message(role="user", content="When is the exam?")
+    assert "[1] lecture.m4a, SPEAKER_01, 5:00–5:04\nThe exam is on the third of May." in call.messages[0].content
+    assert call.sampling.max_tokens == 77
+
+
+async def test_a_follow_up_is_looked_up_as_a_question_of_its_own(store: InMemoryPassageStore) -> None:
+    model = ScriptedLanguageModel(["When is the exam in May?", "In May [1]."])
+    got = await answer(ports(store, model), ask("Is there an exam?", "Yes.", "And when is it?"))
+    assert got.question == "When is the exam in May?"
+    assert got.citations[0].quote == "The exam is on the third of May."
+    assert "assistant: Yes." in model.calls[0].messages[1].content
+    assert model.calls[0].sampling.temperature == 0.0
+    assert got.usage is not None
+    assert got.usage.completion_tokens > len("In May [1].") // 4 + 1
+
+
+async def test_without_a_model_a_follow_up_takes_the_question_before_along(store: InMemoryPassageStore) -> None:
+    got = await answer(ports(store), ask("When is the exam?", "In May.", "where?"))
+    assert got.question == "When is the exam? where?"
+
+
+async def test_a_rewriting_that_fails_costs_the_rewriting_alone(store: InMemoryPassageStore) -> None:
+    model = ScriptedLanguageModel([ModelUnavailable("gone"), "In May [1]."])
+    got = await answer(ports(store, model), ask("When is the exam?", "In May.", "where?"))
+    assert got.text == "In May [1]."
+    assert [(entry.stage, entry.reason) for entry in got.degraded] == [("rewrite", "gone")]
+
+
+@pytest.mark.parametrize("with_model", [True, False])
+async def test_without_evidence_it_says_so_and_asks_nobody(store: InMemoryPassageStore, with_model: bool) -> None:
+    model = ScriptedLanguageModel(["Paris [1]."]) if with_model else None
+    got = await events(ports(store, model), ask("What's France's capital city called?"))
+    assert kinds(got) == ["sources", "delta", "citations", "done"]
+    whole = await answer(ports(store, model), ask("What's France's capital city called?"))
+    assert (whole.text, whole.sources, whole.grounded) == (NO_EVIDENCE, (), False)
+    assert model is None or model.calls == []
+
+
+async def test_without_a_model_the_nearest_sentences_answer_and_it_is_said(store: InMemoryPassageStore) -> None:
+    got = await answer(ports(store), ask("When is the exam?"))
+    assert got.text.startswith("The exam is on the third of May. [1]")
+    assert got.citations[0].start_s == 300
+    assert got.usage is None
+    [entry] = got.degraded
+    assert (entry.stage, entry.used, entry.reason) == ("chat", "extractive", "this deployment has no language model")
+
+
+async def test_a_model_that_fails_before_a_word_is_made_up_for(store: InMemoryPassageStore) -> None:
+    got = await events(ports(store, ScriptedLanguageModel([ModelUnavailable("gone")])), ask("When is the exam?"))
+    assert kinds(got) == ["sources", "delta", "citations", "done"]
+    done = got[-1]
+    assert isinstance(done, DoneEvent)
+    assert [entry.reason for entry in done.degraded] == ["gone"]
+    assert done.grounded
+    assert "llm" not in done.versions
+
+
+async def test_a_model_that_is_late_is_made_up_for(store: InMemoryPassageStore) -> None:
+    model = ScriptedLanguageModel([ScriptedAnswer(text="late", gate=asyncio.Event())])
+    got = await answer(ports(store, model), ask("When is the exam?"), ChatOptions(first_token_timeout_s=0.01))
+    assert [entry.used for entry in got.degraded] == ["extractive"]
+
+
+class BreaksInTheMiddle(ScriptedLanguageModel):
+    async def stream(
+        self, messages: Sequence[Message], *, sampling: SamplingOptions
+    ) -> AsyncGenerator[CompletionChunk, None]:
+        yield CompletionChunk(text="The exam is")
+        raise ModelUnavailable("the replica died")
+
+
+async def test_an_error_after_the_first_word_ends_the_stream_as_an_event(store: InMemoryPassageStore) -> None:
+    got = await events(ports(store, BreaksInTheMiddle()), ask("When is the exam?"))
+    assert kinds(got) == ["sources", "delta", "error"]
+    assert got[-1] == ErrorEvent(code="model_unavailable", message="the replica died", retryable=True)
+    with pytest.raises(ModelUnavailable, match="the replica died"):
+        await answer(ports(store, BreaksInTheMiddle()), ask("When is the exam?"))
+
+
+async def test_an_answer_that_ends_early_says_so(store: InMemoryPassageStore) -> None:
+    model = ScriptedLanguageModel([ScriptedAnswer(text="The exam [", finish_reason="length")])
+    got = await answer(ports(store, model), ask("When is the exam?"))
+    assert (got.text, got.finish_reason) == ("The exam [", "length")
+
+
+async def test_a_client_that_leaves_stops_generation(store: InMemoryPassageStore) -> None:
+    model = ScriptedLanguageModel(["word " * 1_000])
+    stream = answer_question(ports(store, model), "a", ask("When is the exam?"))
+    async for event in stream:
+        if isinstance(event, DeltaEvent):
+            break
+    await stream.aclose()
+    assert model.closed_streams == 1
+
+
+async def test_a_client_that_leaves_while_the_model_thinks_stops_it(store: InMemoryPassageStore) -> None:
+    asked, stopped = asyncio.Event(), asyncio.Event()
+
+    class Thinks(ScriptedLanguageModel):
+        async def stream(
+            self, messages: Sequence[Message], *, sampling: SamplingOptions
+        ) -> AsyncGenerator[CompletionChunk, None]:
+            asked.set()
+            try:
+                await asyncio.Event().wait()
+                yield CompletionChunk(text="never")
+            finally:
+                stopped.set()
+
+    reading = asyncio.create_task(answer(ports(store, Thinks()), ask("When is the exam?")))
+    await asked.wait()
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert stopped.is_set()
+
+
+async def test_passages_that_do_not_fit_are_left_out_of_prompt_and_sources(store: InMemoryPassageStore) -> None:
+    model = ScriptedLanguageModel(["In May [1]."], context_tokens=370)
+    got = await answer(ports(store, model), ask("When is the exam?", sampling=SamplingOptions(max_tokens=10)))
+    assert 1 <= len(got.sources) < 3
+    assert f"[{len(got.sources) + 1}]" not in model.calls[0].messages[0].content
+
+
+async def test_a_conversation_without_room_for_a_passage_is_refused(store: InMemoryPassageStore) -> None:
+    with pytest.raises(InvalidRequest, match="no room"):
+        await answer(ports(store, ScriptedLanguageModel(["x"], context_tokens=100)), ask("When is the exam?"))
+
+
+async def test_a_reranker_is_used_where_there_is_one(store: InMemoryPassageStore) -> None:
+    got = await answer(ports(store, reranker=FakeReranker()), ask("When is the exam?"))
+    assert got.sources[0].hit.scores.rerank is not None
+    assert "reranker" in got.versions
+    missing = await answer(ports(store), ask("When is the exam?", rerank=True))
+    assert [entry.stage for entry in missing.degraded] == ["rerank", "chat"]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ChatRequest(messages=(), collections=("notes",)),
+        ChatRequest(messages=(Message(role="system", content="be kind"),), collections=("notes",)),
+        ask("When is the exam?", "In May."),
+        ask("   "),
+        ask("x" * 100_000),
+        ask(*["When?"] * 1_001),
+        ask("When is the exam?", top_k=0),
+    ],
+)
+async def test_what_cannot_be_asked_is_refused(store: InMemoryPassageStore, request_: ChatRequest) -> None:
+    with pytest.raises(InvalidRequest):
+        await answer(ports(store), request_)
+
+
+async def test_trouble_before_the_first_event_is_raised(store: InMemoryPassageStore) -> None:
+    elsewhere = ChatRequest(messages=ask("When?").messages, collections=("nowhere",))
+    with pytest.raises(NotFound):
+        await events(ports(store), elsewhere)
+    store.down = True
+    with pytest.raises(PassageStoreUnavailable):
+        await events(ports(store), ask("When is the exam?"))
+
+
+async def test_trouble_is_never_a_foreign_error(store: InMemoryPassageStore) -> None:
+    class BrokenEmbedder(FakeEmbedder):
+        async def embed_query(self, text: str) -> object:  # type: ignore[override]
+            raise ModelUnavailable("gone")
+
+    with pytest.raises(RayScribeError):
+        await events(ChatPorts(embedder=BrokenEmbedder(), passages=store), ask("When?"))  # type: ignore[arg-type]
