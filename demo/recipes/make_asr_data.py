@@ -20,7 +20,7 @@ from rich.progress import track
 from demo.recipes.asr_dataset import MEL_BANDS, Features, Recording, Sentence, write_shard
 from demo.recipes.augment import augment, make_noise, telephone
 from demo.recipes.speech import ACCENTS, SAMPLE_RATE_HZ, Samples, Synthesizer, Voice, list_voices, speak, vary
-from demo.recipes.text import make_sentence
+from demo.recipes.text import GRAMMARS, make_sentence
 
 DEFAULT_FOLDER = Path("demo/training/asr/data")
 SYNTHESIZER_SHARES: dict[Synthesizer, float] = {"espeak-ng": 0.61, "flite": 0.38, "festival": 0.01}
@@ -29,23 +29,27 @@ LONGEST_S = 13.5
 NO_SPEECH_SHARE = 0.05
 
 
-def make_shard(path: Path, seed: int, count: int, synthesizers: tuple[Synthesizer, ...]) -> Path:
+def make_shard(path: Path, seed: int, count: int, synthesizers: tuple[Synthesizer, ...], grammar: str) -> Path:
     """Make one shard of `count` recordings."""
     rng = random.Random(seed)
     noise = np.random.default_rng(seed)
-    write_shard(path, [make_recording(rng, noise, synthesizers) for _ in range(count)])
+    write_shard(path, [make_recording(rng, noise, synthesizers, grammar) for _ in range(count)])
     return path
 
 
-def make_recording(rng: random.Random, noise: np.random.Generator, synthesizers: tuple[Synthesizer, ...]) -> Recording:
+def make_recording(
+    rng: random.Random, noise: np.random.Generator, synthesizers: tuple[Synthesizer, ...], grammar: str = "basic"
+) -> Recording:
     """One recording of one to three sentences, or of nobody, as some microphone heard it."""
     if rng.random() < NO_SPEECH_SHARE:
         return Recording(features=log_mel(make_silence(rng, noise)), sentences=())
-    samples, sentences = say_sentences(rng, synthesizers)
+    samples, sentences = say_sentences(rng, synthesizers, grammar)
     return Recording(features=log_mel(augment(samples, noise)), sentences=sentences)
 
 
-def say_sentences(rng: random.Random, synthesizers: tuple[Synthesizer, ...]) -> tuple[Samples, tuple[Sentence, ...]]:
+def say_sentences(
+    rng: random.Random, synthesizers: tuple[Synthesizer, ...], grammar: str
+) -> tuple[Samples, tuple[Sentence, ...]]:
     """Clean speech with pauses between its sentences, and where each sentence is."""
     parts = [np.zeros(int(rng.uniform(0.02, 0.6) * SAMPLE_RATE_HZ), np.float32)]
     sentences: list[Sentence] = []
@@ -53,7 +57,7 @@ def say_sentences(rng: random.Random, synthesizers: tuple[Synthesizer, ...]) -> 
     for _ in range(rng.choice([1, 1, 2, 2, 3])):
         if rng.random() < 0.15:
             voice = draw_voice(rng, synthesizers)
-        text = make_sentence(rng)
+        text = make_sentence(rng, grammar=grammar)
         spoken = speak(text, voice)
         start_s = sum(map(len, parts)) / SAMPLE_RATE_HZ
         end_s = start_s + len(spoken) / SAMPLE_RATE_HZ
@@ -105,11 +109,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--synthesizers", nargs="+", choices=list(SYNTHESIZER_SHARES), default=list(SYNTHESIZER_SHARES))
+    parser.add_argument("--grammar", choices=list(GRAMMARS), default="basic")
     options = parser.parse_args(arguments)
     options.folder.mkdir(parents=True, exist_ok=True)
     paths = [options.folder / f"shard-{index:04d}.npz" for index in range(options.shards)]
     jobs = [
-        (path, options.seed * 1_000_000 + index, options.recordings, tuple(options.synthesizers))
+        (path, options.seed * 1_000_000 + index, options.recordings, tuple(options.synthesizers), options.grammar)
         for index, path in enumerate(paths)
         if not path.exists()
     ]

@@ -25,112 +25,110 @@ def _turns(script: str) -> tuple[Turn, ...]:
 
 MEETING = _turns(
     """
-    Anna: Good morning everyone, and welcome to the project meeting about the new mobile app.
-    Anna: Today we will discuss the budget, the deadline and the launch.
-    Anna: Daniel, what is the status of the mobile app this week?
-    Daniel: The mobile app is almost ready, but the payment system is still too slow.
-    Daniel: The engineering team has twelve open tasks for the app, and three of them are urgent.
-    Maria: We tested the payment system on Tuesday, and the test failed after ten minutes.
-    Daniel<0.7: Yes, that is right, the database crashed.
-    Daniel: I will fix the database with Victor, and we will test the payment system again on Thursday.
-    Peter: I think the old backup server is the problem.
+    Anna: Good morning everyone, and welcome to the meeting about the mobile app.
+    Anna: Let us start with the budget and the launch.
+    Anna: Daniel, what is the status of the mobile app?
+    Daniel: The mobile app is stable, but the payment system is slow.
+    Daniel: The engineering team has twelve open tasks and three of them are urgent.
+    Anna: I think the payment system is risky, because the server crashed.
+    Daniel<0.6: Yes, that is right.
+    Daniel: I will fix the payment system on Thursday with Victor.
+    Maria: The payment system was tested on Tuesday by the security team.
     Peter: We need to replace the backup server in Chicago before the end of March.
-    Anna: Peter, what is the cost of a new backup server?
-    Peter: A new backup server costs about nine thousand dollars.
-    Maria<0.6: That is very expensive.
-    Anna: Let us move on to the budget for the launch.
+    Anna: Peter, what is the status of the backup server?
+    Peter: The cost of the backup server is nine thousand dollars.
+    Maria<0.5: The backup server is too expensive.
+    Anna: Let us talk about the launch and the budget.
     Maria: The budget for the launch is eighty thousand dollars.
-    Maria: The marketing group has already used fifty thousand dollars for the marketing campaign.
-    Peter: So we have thirty thousand dollars for the launch and the new server.
-    Maria: Yes, and the finance team approved the marketing campaign last Monday.
+    Maria: The cost of the marketing campaign is fifty thousand dollars.
+    Peter: The marketing campaign was approved on Monday by the finance team.
     Anna: When is the deadline for the mobile app?
-    Daniel: The deadline for the mobile app is Friday, the fifteenth of May.
-    Peter: I do not agree with Daniel, because the security review will take two weeks.
-    Daniel<0.8: I know, but we can start early.
-    Daniel: The security team can start the review of the app on Wednesday.
-    Anna: That is a good plan, so the deadline is still the fifteenth of May.
-    Anna: Maria, where will the launch be?
-    Maria: We decided to move the launch from Berlin to Toronto, because the hotel in Berlin was too small.
-    Maria: The launch will be in Toronto on the second of June, and we expect two hundred customers.
-    Peter: The support team needs four new people before the launch in June.
-    Maria: Nina will prepare the hiring plan with the legal department this month.
-    Daniel: The biggest risk is that the supplier in Madrid is late again.
-    Anna<0.5: Yes, I am worried about that too.
-    Peter: The contract with the supplier in Madrid ends in July, and the price went up by seven percent.
-    Anna: Peter, please call the supplier tomorrow and ask for a better price.
-    Peter: I will call the supplier in the morning and send the answer to Maria.
-    Maria: Sales of the old app went down by five percent in February, because customers want the new app.
-    Anna: Let us write down the action items for this week.
-    Anna: Daniel will fix the database, and Peter will replace the backup server.
-    Anna: Maria will publish the customer survey before the next meeting.
-    Daniel: Oscar can help me with the database on Wednesday.
-    Anna: Thank you Daniel, that is very helpful.
-    Anna: The next project meeting is on Tuesday at ten o'clock on the second floor.
-    Maria: Thank you Anna, see you on Tuesday.
-    Peter<0.5: Thank you, have a nice day everyone.
+    Daniel: The deadline for the mobile app is Friday, the tenth of May.
+    Peter: I do not agree with Daniel, because the mobile app is confusing.
+    Daniel<0.6: I will improve it this week with Nina.
+    Daniel: It will take ten weeks to improve the mobile app.
+    Anna: Where will the launch of the mobile app be?
+    Maria: The launch of the mobile app will be in Toronto on Sunday.
+    Maria: We moved the launch from Berlin to Toronto, because the price went up.
+    Peter: The support team will explain the mobile app by Saturday.
+    Anna: Who will prepare the hiring plan?
+    Maria: Nina will prepare the hiring plan, and Oscar will update the website.
+    Daniel: The biggest risk is that the supplier was late.
+    Anna<0.4: Yes, I agree with Daniel.
+    Peter: The contract is ready, but the delivery truck is broken.
+    Anna: Can Peter check the contract and send it to Maria?
+    Peter: I will check the contract on Wednesday with Helen.
+    Maria: Sales went down by seven percent in February, because the budget was too small.
+    Anna: Let us discuss the customer survey and the website.
+    Maria: The customer survey was published on Friday by the research group.
+    Daniel: I think the website is slow, because we lost power.
+    Anna: The action item for Daniel is to test the payment system by Thursday.
+    Anna: The action item for Peter is to replace the backup server by Monday.
+    Anna: Oscar and Nina will meet in the library on Tuesday.
+    Maria: Peter, please update the project plan by Wednesday.
+    Peter: I will update the project plan this week.
+    Anna: Thank you Peter, that is very important.
+    Anna: The next meeting is on Tuesday at ten o'clock in the library.
     """
 )
 
 LECTURE = _turns(
     """
-    Helen: Good afternoon everyone, and welcome to the fourth lecture about plants and energy.
-    Helen: In the last lecture we learned about cells, and today we will learn about photosynthesis.
-    Helen: Photosynthesis is how plants turn light into chemical energy.
-    Helen: Plants absorb light from the sun, water from the ground and carbon dioxide from the air.
-    Helen: The light is absorbed by the green leaves, and the energy is stored in sugar.
-    Helen: Plants release oxygen, and animals need this oxygen to live.
-    Helen: The first experiment was done in seventeen seventy nine by a doctor who put plants under water.
-    Helen: He saw that plants release oxygen in the light, but not in the dark.
-    Martin: Excuse me, does photosynthesis depend on the temperature?
-    Helen: That is a very good question, Martin.
-    Helen: Yes, photosynthesis is slow when the temperature is low, and it is fastest at about twenty five degrees.
-    Helen: When the temperature is above forty degrees, photosynthesis stops, because the cells are damaged.
-    Julia: Can plants use every colour of light?
-    Helen: No, Julia, plants absorb red light and blue light, but they do not absorb much green light.
-    Helen: This is the reason why leaves are green.
-    Julia: So is a plant slower under a green lamp?
-    Helen: Exactly, under a green lamp the plant produces less sugar and less oxygen.
-    Helen: Remember that one large tree produces enough oxygen for two people every year.
-    Helen: Please read chapter six before next Thursday.
-    Helen: On Thursday we will measure the oxygen from water plants in the laboratory on the third floor.
-    Martin: When is the exam for this course?
-    Helen: The exam for this course is on Monday, the twelfth of December, at nine o'clock.
-    Helen: The exam will have thirty questions, and you will have ninety minutes.
-    Helen: Are there any other questions about photosynthesis or the exam?
-    Julia: No, that was very clear, thank you.
-    Helen: Thank you for your questions, and see you in the laboratory on Thursday.
+    Helen: Welcome to the fourth lecture about photosynthesis.
+    Helen: Today we will talk about photosynthesis and the water cycle.
+    Helen: Photosynthesis is important, because light turns into sugar.
+    Helen: The third topic of this lecture is chemical energy.
+    Helen: As you can see, carbon dioxide turns into sugar when the light is high.
+    Helen: Chemical energy is important, because energy is stored in sugar.
+    Helen: As you can see, water moves through cells when the pressure is high.
+    Martin: Excuse me, is it true that oxygen depends on light?
+    Helen: Thank you Martin, that is very important.
+    Helen: The answer is that light releases oxygen, and water absorbs heat.
+    Helen: As you can see, energy depends on heat when the temperature is low.
+    Helen: Evolution is important, because bacteria turns into animals.
+    Julia: Excuse me, is it true that sugar is measured by temperature?
+    Helen: The answer is that sugar depends on temperature, and heat slows down bacteria.
+    Helen: The second topic of this lecture is the water cycle.
+    Helen: The water cycle is important, because water protects animals.
+    Helen: As you can see, heat moves through rocks when the pressure is low.
+    Julia: Excuse me, is it true that water is stored in rocks?
+    Helen: Yes, that is right.
+    Helen: The answer is that water is stored in rocks, and heat moves through water.
+    Helen: On Thursday we will measure the oxygen in the library.
+    Helen: On Friday we will measure the temperature in the station.
+    Helen: Julia, please read chapter six before next Thursday.
+    Martin: Excuse me, when is the exam?
+    Helen: The exam is on Monday, the second of December, at nine o'clock.
+    Martin: Thank you Helen, that is very simple.
     """
 )
 
 CALL = _turns(
     """
     Agent: Good afternoon, thank you for calling the support line, my name is Laura.
-    Agent: How can I help you this afternoon?
     Customer: Hello Laura, my name is Thomas, and I ordered a printer three weeks ago.
     Customer: The printer arrived on Saturday, but it is broken.
-    Agent: I am very sorry about the broken printer, Thomas.
+    Agent: I am sorry about the printer, I will check the order right away.
     Agent: Could you please tell me your order number?
-    Customer: Yes, my order number is four seven two nine.
-    Agent: Thank you, let me check the order four seven two nine for you.
-    Agent: I see that you paid one hundred and sixty dollars for the printer in October.
+    Customer: Yes, the order number is four seven two nine.
+    Agent: You paid ninety dollars for the printer in October.
     Customer<0.4: Yes, that is right.
-    Customer: The power supply is very hot, and the paper does not move.
-    Agent: Please do not use the power supply again, because it is not safe.
-    Agent: We can send you a new printer, or we can give you a refund.
-    Customer: I need the printer for my office, so please send me a new printer.
-    Agent: The new printer will leave our warehouse in Dallas tomorrow.
-    Agent: It will arrive at your house on Wednesday before twelve o'clock.
-    Customer: I am not at home on Wednesday, can you send it to the library?
-    Agent: Of course, I will send the printer to the library in Chicago.
-    Customer: Thank you, and what should I do with the old printer?
-    Agent: The driver will take the old printer with him, and you do not need to pay anything.
-    Customer: There is one other problem, I have forgotten the password for my account.
-    Agent: I will send a new password to your phone in five minutes.
-    Customer: That is great, I have the message now.
-    Agent: Is there anything else that I can do for you, Thomas?
-    Customer: No, that is all, you were very helpful, Laura.
-    Agent: Thank you for your call, Thomas, and have a nice weekend.
-    Customer<0.4: Thank you, goodbye.
+    Customer: I think the printer is broken, because the power supply is slow.
+    Agent: I am sorry about the power supply, I will replace the printer right away.
+    Customer: I would like a refund, because my printer is broken.
+    Agent: I will approve the refund this week with Martin.
+    Agent: We will send a new printer to Dallas on Wednesday.
+    Customer: The new office in Chicago opens in June.
+    Customer: Can Laura deliver the printer and send it to Robert?
+    Agent: The printer was moved on Friday by the operations team.
+    Agent: We will send a new printer to the library on Thursday.
+    Customer: I think the account is still missing, because the password is complete.
+    Agent: I am sorry about the password, I will update the account right away.
+    Customer: The subscription is excellent, but the invoice is confusing.
+    Agent: I will explain the invoice on Monday with Sarah.
+    Agent: Is there anything else I can help you with, Thomas?
+    Customer: No, that is all, thank you very much, Laura.
+    Agent: Thank you Thomas, have a nice day, goodbye.
     """
 )
 
@@ -141,24 +139,24 @@ QUESTIONS: dict[str, tuple[tuple[str, str], ...]] = {
     "project-meeting": (
         ("When is the deadline for the mobile app?", "The deadline for the mobile app is Friday"),
         ("How large is the budget for the launch?", "The budget for the launch is eighty thousand"),
-        ("Where will the launch be?", "The launch will be in Toronto"),
-        ("What does a new backup server cost?", "A new backup server costs"),
+        ("Where will the launch be?", "The launch of the mobile app will be in Toronto"),
+        ("What is the cost of the backup server?", "The cost of the backup server"),
         ("Who will prepare the hiring plan?", "Nina will prepare the hiring plan"),
         ("What is the biggest risk?", "The biggest risk is"),
     ),
     "biology-lecture": (
-        ("What is photosynthesis?", "Photosynthesis is how plants turn"),
-        ("At which temperature is photosynthesis fastest?", "Yes, photosynthesis is slow"),
-        ("Why are leaves green?", "No, Julia, plants absorb red light"),
-        ("When is the exam?", "The exam for this course is on Monday"),
-        ("Which chapter should we read?", "Please read chapter six"),
+        ("Why is photosynthesis important?", "Photosynthesis is important"),
+        ("Where is energy stored?", "Chemical energy is important"),
+        ("When is the exam?", "The exam is on Monday"),
+        ("Which chapter should we read?", "Julia, please read chapter six"),
+        ("What will we measure on Thursday?", "On Thursday we will measure"),
     ),
     "support-call": (
-        ("What is the order number?", "Yes, my order number"),
-        ("How much did the customer pay?", "I see that you paid"),
-        ("What is wrong with the printer?", "The power supply is very hot"),
-        ("When will the new printer arrive?", "It will arrive at your house"),
-        ("Where is the printer sent?", "Of course, I will send the printer"),
+        ("What is the order number?", "Yes, the order number"),
+        ("How much did the customer pay?", "You paid ninety dollars"),
+        ("When did the printer arrive?", "The printer arrived on Saturday"),
+        ("Where is the new printer sent?", "We will send a new printer to Dallas"),
+        ("Who will approve the refund?", "I will approve the refund"),
     ),
 }
 """Questions a listener may ask of a recording, with how the sentence begins that answers each."""

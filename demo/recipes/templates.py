@@ -1,22 +1,22 @@
 # ruff: noqa: E501 (a template is a line)
-"""Sentence templates of the training grammar, by situation.
+"""Sentence templates of the wide grammar, by situation.
 
 `{name}` is filled from `vocabulary.WORDS`, `[words]` is there half the time, `(a|b)` is one of its parts.
 """
 
 MEETING = """
-Good (morning|afternoon|evening) everyone, and welcome to the (weekly|project) meeting [about the {thing}].
-Let us (start|finish) with the {thing}.
+Good (morning|afternoon|evening) everyone, and welcome to the (weekly|monthly|project|annual) meeting [about the {thing}].
+Let us (start|begin|continue|finish) with the {thing}.
 Let us (talk about|discuss|look at|write down|move on to) the {thing} [and the {thing}] [for the {thing}].
 Today we will (talk about|discuss|look at) the {thing}, the {thing} and the {thing}.
 The {team} will {verb} the {thing} {when}.
-[I think] the {team} (must|can|will) {verb} the {thing} (by|before) {date}.
+[I think] the {team} (must|can|should|cannot|could|will not) {verb} the {thing} (by|before|after|until) {date}.
 {person} said that the {thing} is {very} {adj}.
 We need to {verb} the {adj} {thing} in {place} before {date}.
 The {thing} was {verbed} {when} by the {team}.
 The {team} has [already] {verbed} {number} {people} for the {thing}.
 I think the {thing} is {very} {adj}, because {reason}.
-I think the {adj} {thing} is the (problem|reason|risk).
+I think the {adj} {thing} is the (problem|reason|answer|risk|best idea).
 Can (you|we|they|{person}) {verb} the {thing} [and send it to {person}]?
 We decided to {verb} the {thing} {when}[, because {reason}].
 We decided to move the {thing} from {place} to {place}, because {reason}.
@@ -29,7 +29,7 @@ When is the (deadline|launch|exam|meeting|review|conference) for the {thing}?
 (Where|When|How) will the {thing} be {verbed}?
 Where will the {thing} be?
 The {thing} will be in {place} on {date}, and we expect {number} {people}.
-We have (used|lost) {money} for the {thing} [so far].
+We have (used|spent|saved|lost) {money} for the {thing} [so far].
 So we have {money} for the {thing} and the {adj} {thing}.
 It will take {duration} to {verb} the {thing}.
 There are {number} {people} in the {team}.
@@ -38,7 +38,7 @@ The next step is to {verb} the {thing}.
 {person}, please {verb} the {thing} {when} [and ask for a better price].
 I [do not] agree with {person}, because {reason}.
 I do not agree, the {thing} is too {adj}.
-I know, but (we|you|they) can (start|finish) (early|tomorrow).
+I know, but (we|you|they) can (start|finish|leave|begin) (early|soon|later|tomorrow|together).
 What is the status of the {thing} {when}?
 The {thing} is {very} {adj}, but the {thing} is {very} {adj}.
 Our goal is to {verb} {number} items {when}.
@@ -49,14 +49,14 @@ The (first|second|last|only) action item for {person} is to {verb} the {thing}.
 I will {verb} the {thing} with {person}, and we will {verb} the {thing} {when}.
 I will {verb} the {thing} {when} and send the answer to {person}.
 We will {verb} it again in {duration}.
-The biggest (risk|problem) is that {reason}.
-The {team} has {number} open tasks [for the {thing}], and {small} of them are {adj}.
+The (biggest|only|main|greatest) (risk|problem|question) is that {reason}.
+The {team} has {number} (open|urgent|new|old) tasks [for the {thing}], and {small} of them are {adj}.
 The {team} needs {number} (new|more) {people} before the {thing} in {month}.
 The contract with the {thing} in {city} (ends|starts) in {month}[, and the price went up by {number} percent].
 Yes, [that is right,] {reason}.
-(Yes|No), I am {feel} about that too.
+(Yes|No|Well|Okay), I am {feel} about (that|this|it) too.
 That is (very|quite|not|really) {adj}.
-That is a (good|great|risky) (plan|question|answer), [so] the {thing} is still {adj}.
+That is a (good|great|bad|better|risky|simple) (plan|idea|point|question|reason|answer), [so] the {thing} is still {adj}.
 We {verbed} the {thing} {when}, and the {thing} failed after {duration}.
 {person} can help (me|us|you|them) with the {thing} {when}.
 (Thank you|Thanks) {person}, that (is|was) very (helpful|clear|useful|kind).
@@ -66,6 +66,9 @@ The meeting will (start|end) at {time}.
 The new {thing} in {place} opens in {month}.
 Let us move on to the (next|last|first|second) point.
 {person} {did} the {adj} {thing} {when}, because {reason}.
+(Who|When) (will|can|should) {verb} the {thing} in {place}?
+The {thing} that {person} {did} is {very} {adj}.
+If the {thing} is {adj}, we (can|must|will|should) {verb} the {thing} {when}.
 Thank you {person}, see you {when}.
 Thank you, have a nice (day|week|weekend|evening) [everyone].
 """
@@ -78,11 +81,11 @@ In the (last|first|{ordinal}) lecture we learned about {noun2}, and today we wil
 {noun2} {sverb} {noun2}.
 {noun2} {sverbs} {noun2} [and {noun2}].
 {noun2} {sverbs} {noun2} from {noun2}, {noun2} from {noun2} and {noun2} from {noun2}.
-{science} is how {noun2} {sverbs} {noun2} .
+{science} is how {noun2} {sverbs} {noun2} [{preposition} {noun2}].
 As you can see, {noun2} {sverb} {noun2} when the {noun2} is (high|low|hot|cold).
 The {noun2} is {verbed} by the {colour} {noun2}, and the {noun2} is stored in {noun2}.
 Remember that {science} is not the same as {science}.
-Remember that (one|a|this|every) (large|small) (tree|plant) produces enough {noun2} for {number} {people} every (year|day|week).
+Remember that (one|a|this|every) (large|small|{adj}) (tree|{animal}|plant|machine) produces enough {noun2} for {number} {people} every (year|day|week).
 The first experiment was done in (seventeen|eighteen|nineteen|twenty) {tens} {unit_digit} by a {family} who put {noun2} under {noun2}.
 (He|She|They|We) saw that {noun2} {sverbs} {noun2} in the (light|dark|water|sun), but not in the (dark|light|air|cold).
 (Excuse me|Sorry|Professor), does {science} depend on the {noun2}?
@@ -91,8 +94,8 @@ When the {noun2} is (above|below) {number} {unit}, {science} stops, because the 
 Can {noun2} (use|produce|absorb|stop) (every|any|some) (colour|kind|part) of {noun2}?
 No, {person}, {noun2} {sverbs} {noun2} and {noun2}, but they do not absorb (much|any) {noun2}.
 This is the reason why {noun2} (are|is) {colour}.
-So is a {noun2} (slower|faster) under a {colour} (lamp|light)?
-Exactly, under a {colour} lamp the {noun2} produces (less|more) {noun2} and (less|more) {noun2}.
+So is a {noun2} (slower|faster|better|larger|smaller) under a {colour} (lamp|light|{object})?
+Exactly, under a {colour} {object} the {noun2} produces (less|more) {noun2} and (less|more) {noun2}.
 The (exam|test) [for this course] will be on {date}, [at {time},] and it will cover {science}.
 When is the (exam|test|next lecture) for this course?
 The exam for this course is on {day}, the {ordinal} of {month}, at {time}.
@@ -104,6 +107,11 @@ That is a [very] good question, {person}.
 The answer is that {noun2} {sverb} {noun2}.
 No, that was very clear, thank you [for the answer].
 Thank you for your questions, and see you in {place} on {day}.
+The {noun2} of the {object} is about {number} {unit}.
+{noun2} and {noun2} are {very} {adj} {preposition} {place}.
+(Every|No|Each) {animal} needs {noun2} to {act} {preposition} the {noun2}.
+In {month} the {noun2} {sverb} the {noun2}, so the {animal} can {act}.
+Scientists measured the {noun2} for {number} years [in {city}].
 """
 
 CALL = """
@@ -139,6 +147,10 @@ No, that is all, (thank you very much|you were very helpful|thanks), [{person}].
 Thank you for your (call|help|time|answer), {person}, and have a nice (day|week|weekend|evening).
 Thank you, [have a nice day,] goodbye.
 Yes, that is right.
+I (called|wrote|paid|waited) {duration} ago, but nobody (answered|helped me|called back).
+The {thing} {when} was {money}, which is too {adj}.
+Please turn the {thing} off, wait {duration}, and turn it on again.
+Is the {colour} light on the {thing} on or off?
 """
 
 HELPLINE = """
@@ -151,7 +163,38 @@ I have been {feel} since {day}.
 We will send (someone|a {family}|help) to {place} {when}.
 Please tell me what happened {when}.
 My {family} was {feel} after the accident at {place}.
+My {family} hurt (his|her) {body} {when}, and now (he|she) cannot {act}.
+(There is|I can see) a {colour} {object} (in front of|behind|near|under|next to) the {object}.
+Do you want to (speak|talk) to a {family}?
+I (cannot|can|want to|do not want to) {act} {when}.
 You are not alone, and you can call us {when}.
+Did your {family} (go|come|walk|drive) to {place} {when}?
+The {family} gave me {food} and {food}.
+Nobody at {place} knows that I am {feel}.
+"""
+
+EVERYDAY = """
+I (bought|ate|want|need|like|found) {food}, {food} and {food} {when}.
+The {colour} {object} is {preposition} the {adj} {object}.
+My {family} has a {colour} {animal} and {small} {adj} {object}.
+The weather in {city} is {weather} {when}.
+It was {weather} and {weather} {when}, so we could not {act}.
+The {animal} and the {animal} {act} {preposition} the {object} {preposition} {place}.
+(He|She|They|We|You) (will|can|must|should|might|would) {plainverb} the {plain} of the {plain} [{adverb}].
+{opener}, the {plain} {preposition} the {plain} is {very} {adj}.
+(This|That|The|Every|Our|Your|My|Her|His|Their) {adj} {plain} (was|is|will be) {adverb} {verbed} {when}.
+(Why|How|When|Where) (did|do|will|can|should) {people} {plainverb} [the] {plain} {preposition} {place}?
+If you {plainverb} the {plain}, the {people} will {plainverb} {adverb}.
+I {plainverb} that the {plain} and the {object} {act} {adverb}.
+There (is|was) (some|no|a lot of|more|enough) {plain} {preposition} the {object}.
+(Some|Many|Most|All|Few) {people} {plainverb} their {plain} {preposition} the {season}.
+{number} {people} {act} {adverb} {preposition} the {plain}.
+{opener}, {opener}, {person} {did} the {plain} {preposition} {day}.
+{plain}, {object}, {adj}, {plainverb} {preposition} {adverb}.
+{adj} {plain} {preposition} {colour} {object}, {number} {unit}.
+{adverb} {plainverb} {food} {preposition} {people} {act} {plain}.
+{verbed} {thing} {preposition} {adj} {plain} {when}.
+{team} {did} {plain}, {feel} {people} {act} {preposition} {object}.
 """
 
 TEMPLATES: dict[str, tuple[str, ...]] = {
@@ -161,9 +204,11 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
         ("lecture", LECTURE),
         ("call", CALL),
         ("helpline", HELPLINE),
+        ("everyday", EVERYDAY),
     )
 }
 """Templates by situation."""
 
-WEIGHTS = {"meeting": 0.42, "lecture": 0.26, "call": 0.24, "helpline": 0.08}
-"""Share of each situation among the sentences."""
+WEIGHTS = {"meeting": 0.33, "lecture": 0.18, "call": 0.17, "helpline": 0.09, "everyday": 0.23}
+"""Share of each situation among the sentences. `everyday` is half nonsense on purpose: its words cannot be guessed, so
+they must be heard."""

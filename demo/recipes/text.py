@@ -8,9 +8,12 @@ import hashlib
 import random
 import re
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
+from demo.recipes.basic_grammar import BASIC_TEMPLATES, BASIC_WEIGHTS, BASIC_WORDS
 from demo.recipes.sample_scripts import SCRIPTS
 from demo.recipes.templates import TEMPLATES, WEIGHTS
 from demo.recipes.vocabulary import WORDS
@@ -18,6 +21,22 @@ from demo.recipes.vocabulary import WORDS
 TextSplit = Literal["train", "test", "samples"]
 TEST_SHARE = 0.06
 """Part of all possible sentences that is only ever used to test."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grammar:
+    """Sentence templates by situation, how often each situation occurs, and the words that fill the slots."""
+
+    templates: Mapping[str, tuple[str, ...]]
+    weights: Mapping[str, float]
+    words: Mapping[str, tuple[str, ...]]
+
+
+GRAMMARS = {
+    "basic": Grammar(templates=BASIC_TEMPLATES, weights=BASIC_WEIGHTS, words=BASIC_WORDS),
+    "wide": Grammar(templates=TEMPLATES, weights=WEIGHTS, words=WORDS),
+}
+"""`basic` is what the shipped model knows; `wide` has three times the words, and needs many times the training."""
 
 _SLOT = re.compile(r"\{(\w+)\}")
 _OPTION = re.compile(r"\[([^\[\]]*)\]")
@@ -44,21 +63,24 @@ def split_of(text: str) -> TextSplit:
     return "test" if share < TEST_SHARE else "train"
 
 
-def make_sentence(rng: random.Random, split: TextSplit = "train", situation: str | None = None) -> str:
-    """Draw a sentence of `split`, from one situation (a key of `templates.TEMPLATES`) or from all by their weight."""
+def make_sentence(
+    rng: random.Random, split: TextSplit = "train", situation: str | None = None, grammar: str = "basic"
+) -> str:
+    """Draw a sentence of `split`, from one situation (`meeting`, `lecture`, `call`, `helpline`) or by their weights."""
+    source = GRAMMARS[grammar]
     while True:
-        name = situation or rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
-        sentence = _expand(rng.choice(TEMPLATES[name]), rng)
+        name = situation or rng.choices(list(source.weights), list(source.weights.values()))[0]
+        sentence = _expand(rng.choice(source.templates[name]), source.words, rng)
         if split_of(sentence) == split and sentence.count(" ") < _LONGEST_WORDS:
             return sentence
 
 
-def _expand(template: str, rng: random.Random) -> str:
+def _expand(template: str, words: Mapping[str, tuple[str, ...]], rng: random.Random) -> str:
     text = template
     while "[" in text or "(" in text or "{" in text:
         text = _OPTION.sub(lambda match: match[1] if rng.random() < 0.5 else "", text)
         text = _CHOICE.sub(lambda match: rng.choice(match[1].split("|")), text)
-        text = _SLOT.sub(lambda match: rng.choice(WORDS[match[1]]), text)
+        text = _SLOT.sub(lambda match: rng.choice(words[match[1]]), text)
     return _tidy(text)
 
 
@@ -78,7 +100,7 @@ def main() -> None:
         print(make_sentence(rng))
     words = {word for _ in range(40_000) for word in normalize(make_sentence(rng)).split()}
     said = {word for sentence in _sample_sentences() for word in sentence.split()}
-    print(f"{len(words)} words; of the sample recordings' {len(said)} words the grammar lacks {sorted(said - words)}")
+    print(f"{len(words)} words in the basic grammar, which lacks of the recordings: {sorted(said - words)}")
 
 
 if __name__ == "__main__":
