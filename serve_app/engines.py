@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipelines.domain.model import ModelInfo
+from pipelines.errors import ModelUnavailable
 from pipelines.fakes.models import FakeDiarizer, FakeEmbedder, FakeTranscriber
 from pipelines.fakes.passages import FakeReranker
 from pipelines.fakes.rehearsal import Rehearsal
@@ -44,7 +45,7 @@ def diarizer_loaders(settings: ModelSettings) -> dict[str, Loader[Diarizer]]:
         from pipelines.engines.pyannote_diarizer import PyannoteDiarizer
 
         return await PyannoteDiarizer.load(
-            require_folder(path), name=choice.name, device=choice.device, threads=settings.threads
+            require_folder(path), name=choice.name, device=torch_device(choice), threads=settings.threads
         )
 
     async def fake(choice: ModelChoice, path: Path) -> Diarizer:
@@ -59,12 +60,12 @@ def embedder_loaders(settings: ModelSettings) -> dict[str, Loader[Embedder]]:
     async def bge(choice: ModelChoice, path: Path) -> Embedder:
         from pipelines.engines.bge_embedder import BgeEmbedder
 
-        return await BgeEmbedder.load(require_folder(path), name=choice.name, device=choice.device)
+        return await BgeEmbedder.load(require_folder(path), name=choice.name, device=torch_device(choice))
 
     async def minilm(choice: ModelChoice, path: Path) -> Embedder:
         from pipelines.engines.minilm_embedder import MiniLmEmbedder
 
-        return await MiniLmEmbedder.load()
+        return await MiniLmEmbedder.load(device=torch_device(choice))
 
     async def fake(choice: ModelChoice, path: Path) -> Embedder:
         return FakeEmbedder(_rehearsal(choice, path))
@@ -78,12 +79,25 @@ def reranker_loaders(settings: ModelSettings) -> dict[str, Loader[Reranker]]:
     async def bge_reranker(choice: ModelChoice, path: Path) -> Reranker:
         from pipelines.engines.bge_reranker import BgeReranker
 
-        return await BgeReranker.load(require_folder(path), name=choice.name, device=choice.device)
+        return await BgeReranker.load(require_folder(path), name=choice.name, device=torch_device(choice))
 
     async def fake(choice: ModelChoice, path: Path) -> Reranker:
         return FakeReranker()
 
     return {"bge-reranker": bge_reranker, "fake": fake}
+
+
+def torch_device(choice: ModelChoice) -> str:
+    """Return ``cpu`` or ``cuda``. Raises ModelUnavailable where a GPU is asked for and there is none."""
+    if choice.device == "cpu":
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if choice.device == "cuda":
+        raise ModelUnavailable("no GPU can be used here")
+    return "cpu"
 
 
 def _measure_batch(batch: BatchStatistics, metrics: MetricsSink) -> None:

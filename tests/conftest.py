@@ -1,5 +1,6 @@
 """Guards of the whole suite: no network, no usage statistics, settings from nowhere but the test."""
 
+import importlib
 import os
 import sys
 import tempfile
@@ -21,9 +22,8 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["NETWORK_GUARD_LOG"] = path
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(GUARD), os.environ.get("PYTHONPATH")]))
     sys.path.insert(0, str(GUARD))
-    import sitecustomize
-
-    assert Path(sitecustomize.__file__).parent == GUARD, "another sitecustomize was loaded first"
+    guard = importlib.import_module("sitecustomize")
+    assert Path(str(guard.__file__)).parent == GUARD, "another sitecustomize was loaded first"
     for name in [name for name in os.environ if name.startswith("RAYSCRIBE_")]:
         del os.environ[name]
 

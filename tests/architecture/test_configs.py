@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -81,5 +82,5 @@ def test_profiles_other_than_local_refuse_to_start_without_keys(monkeypatch: pyt
 def _deployment_names(application: Any) -> set[str]:
     from ray.serve._private.build_app import build_app
 
-    built = build_app(application, name="check", route_prefix="/", make_deployment_handle=lambda *_: None)
+    built = build_app(application, name="check", route_prefix="/", make_deployment_handle=lambda *_: Mock())
     return {deployment.name for deployment in built.deployments}
