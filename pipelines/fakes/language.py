@@ -53,7 +53,10 @@ class ScriptedLanguageModel:
         self.running = 0
         """Calls under way."""
         self.most_at_once = 0
+        self.on_closed: Callable[[], None] | None = None
+        """Called when a stream was left."""
         self._started = asyncio.Condition()
+        self._idle = asyncio.Event()
 
     async def generate(
         self, messages: Sequence[Message], *, sampling: SamplingOptions, schema: Mapping[str, object] | None = None
@@ -68,6 +71,8 @@ class ScriptedLanguageModel:
             await _wait(answer)
         finally:
             self.running -= 1
+            if self.running == 0:
+                self._idle.set()
         if schema is not None and answer.finish_reason == "length":
             raise GenerationTruncated("the language model stopped at its token limit")
         return Completion(
@@ -82,6 +87,12 @@ class ScriptedLanguageModel:
         async with self._started:
             await self._started.wait_for(lambda: self.running >= calls)
 
+    async def until_idle(self) -> None:
+        """Wait until the last call that was under way has ended, however it did."""
+        if self.running:
+            self._idle.clear()
+            await self._idle.wait()
+
     async def stream(
         self, messages: Sequence[Message], *, sampling: SamplingOptions
     ) -> AsyncGenerator[CompletionChunk, None]:
@@ -94,8 +105,10 @@ class ScriptedLanguageModel:
                 yield CompletionChunk(text=piece)
             usage = self._usage(messages, answer.text)
             yield CompletionChunk(text="", finish_reason=answer.finish_reason, usage=usage)
-        except GeneratorExit:
+        except (GeneratorExit, asyncio.CancelledError):
             self.closed_streams += 1
+            if self.on_closed:
+                self.on_closed()
             raise
 
     async def count_tokens(self, text: str) -> int:

@@ -1,0 +1,186 @@
+"""What an endpoint can do to its client, beyond the contract that all language models share."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.domain.answer import CompletionChunk, Message, SamplingOptions
+from pipelines.engines.openai_chat import ChunkReader, chat_body, read_completion
+from pipelines.engines.openai_language_model import Endpoint, OpenAILanguageModel, estimate_tokens
+from pipelines.errors import DeadlineExceeded, InvalidRequest, ModelUnavailable, Overloaded, RayScribeError
+from pipelines.fakes.language import ScriptedAnswer, ScriptedLanguageModel
+from tests.contracts.language_model_server import ChatEndpoint, serving
+
+QUESTION = (Message(role="user", content="What is a cell?"),)
+SAMPLING = SamplingOptions(temperature=0.0, top_k=20, repetition_penalty=1.0, max_tokens=50, stop=("END",))
+ENDED = 'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}'
+
+
+@pytest.fixture
+async def endpoint() -> AsyncIterator[ChatEndpoint]:
+    async with serving(ChatEndpoint(ScriptedLanguageModel())) as endpoint:
+        yield endpoint
+
+
+def client(endpoint: ChatEndpoint, **fields: object) -> OpenAILanguageModel:
+    return OpenAILanguageModel(Endpoint(base_url=endpoint.base_url, model="tiny", **fields))  # type: ignore[arg-type]
+
+
+async def test_the_request_says_what_is_set_and_nothing_else(endpoint: ChatEndpoint) -> None:
+    extra = {"chat_template_kwargs": {"enable_thinking": False}}
+    async with client(endpoint, api_key="secret", extra=extra) as model:
+        await model.generate(QUESTION, sampling=SAMPLING, schema={"type": "object"})
+    assert endpoint.keys == ["Bearer secret"]
+    assert endpoint.bodies == [
+        {
+            "model": "tiny",
+            "messages": [{"role": "user", "content": "What is a cell?"}],
+            "temperature": 0.0,
+            "top_k": 20,
+            "max_tokens": 50,
+            "stop": ["END"],
+            "chat_template_kwargs": {"enable_thinking": False},
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "answer", "schema": {"type": "object"}, "strict": True},
+            },
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "error"),
+    [
+        (400, '{"error": {"code": "context_length_exceeded"}}', {}, InvalidRequest),
+        (400, "This model's maximum context length is 8192 tokens", {}, InvalidRequest),
+        (400, '{"error": "unknown field"}', {}, ModelUnavailable),
+        (401, "who are you", {}, ModelUnavailable),
+        (404, "no such model", {}, ModelUnavailable),
+        (408, "", {}, DeadlineExceeded),
+        (429, "slow down", {"retry-after": "7"}, Overloaded),
+        (500, "Traceback: What is a cell?", {}, ModelUnavailable),
+        (502, "<html>", {}, ModelUnavailable),
+        (504, "", {}, DeadlineExceeded),
+        (200, "<html>", {}, ModelUnavailable),
+        (200, "[]", {}, ModelUnavailable),
+        (200, '{"choices": []}', {}, ModelUnavailable),
+        (200, '{"choices": [{"message": null}]}', {}, ModelUnavailable),
+    ],
+)
+async def test_refusals_are_translated_without_repeating_them(
+    endpoint: ChatEndpoint, status: int, body: str, headers: dict[str, str], error: type[RayScribeError]
+) -> None:
+    async with client(endpoint) as model:
+        endpoint.replies = [(status, body, headers)]
+        with pytest.raises(error) as caught:
+            await model.generate(QUESTION, sampling=SAMPLING)
+        assert "cell" not in caught.value.message
+        assert caught.value.retry_after_s == (7.0 if status == 429 else None)
+        endpoint.replies = [(status, body, headers)]
+        with pytest.raises(RayScribeError):
+            _ = [chunk async for chunk in model.stream(QUESTION, sampling=SAMPLING)]
+
+
+async def test_an_endpoint_that_is_not_there_is_unavailable(endpoint: ChatEndpoint) -> None:
+    gone = ChatEndpoint(ScriptedLanguageModel())
+    async with serving(gone):
+        pass
+    async with client(gone) as model:
+        with pytest.raises(ModelUnavailable, match="cannot be reached"):
+            await model.generate(QUESTION, sampling=SAMPLING)
+        with pytest.raises(ModelUnavailable):
+            await model.info()
+        assert await model.count_tokens("a cell") == estimate_tokens("a cell")
+
+
+async def test_an_endpoint_that_says_nothing_is_too_slow(endpoint: ChatEndpoint) -> None:
+    endpoint.model._script = [ScriptedAnswer(gate=asyncio.Event())]
+    async with client(endpoint, total_timeout_s=0.05, first_token_timeout_s=0.05) as model:
+        with pytest.raises(DeadlineExceeded):
+            await model.generate(QUESTION, sampling=SAMPLING)
+        with pytest.raises(DeadlineExceeded):
+            _ = [chunk async for chunk in model.stream(QUESTION, sampling=SAMPLING)]
+
+
+async def test_the_endpoints_own_context_length_counts_where_it_is_smaller(endpoint: ChatEndpoint) -> None:
+    async with client(endpoint, details={"quantization": "awq"}) as model:
+        info = await model.info()
+    assert info.details["context_tokens"] == 4096
+    assert info.details["quantization"] == "awq"
+    async with client(endpoint, context_tokens=1000) as model:
+        assert (await model.info()).details["context_tokens"] == 1000
+
+
+@pytest.mark.parametrize("listed", [{"data": [{"id": "another"}]}, {"models": []}, {"data": [3]}])
+async def test_an_endpoint_without_this_model_is_unavailable(endpoint: ChatEndpoint, listed: dict[str, object]) -> None:
+    endpoint.listed = listed
+    async with client(endpoint) as model:
+        with pytest.raises(ModelUnavailable):
+            await model.info()
+
+
+async def test_without_a_tokenizer_route_tokens_are_estimated_and_it_is_not_asked_again(endpoint: ChatEndpoint) -> None:
+    endpoint.tokenizes = False
+    async with client(endpoint) as model:
+        assert await model.count_tokens("a cell") == estimate_tokens("a cell")
+        endpoint.tokenizes = True
+        assert await model.count_tokens("a cell") == estimate_tokens("a cell")
+
+
+def test_estimates_err_on_the_safe_side() -> None:
+    # Counted with the GPT-2 tokenizer, which is the least frugal that is still in use.
+    assert estimate_tokens("The quick brown fox jumps over the lazy dog.") >= 10
+    assert estimate_tokens("[1234.5-1250.0] SPEAKER_00: ") >= 18
+    assert estimate_tokens("细胞是生命的基本单位") >= 15
+    assert estimate_tokens("") == 0
+
+
+def test_an_answer_that_breaks_off_is_an_error() -> None:
+    reader = ChunkReader()
+    assert reader.read('data: {"choices": [{"delta": {"content": "A"}}]}') == CompletionChunk(text="A")
+    assert reader.read("data: [DONE]") is None
+    with pytest.raises(ModelUnavailable, match="broke off"):
+        reader.last()
+
+
+def test_comments_and_blank_lines_are_passed_over_and_pieces_counted_where_usage_is_missing() -> None:
+    reader = ChunkReader()
+    assert [reader.read(line) for line in (": ping", "", "event: x")] == [None] * 3
+    reader.read('data: {"choices": [{"delta": {"content": "A"}}]}')
+    reader.read(ENDED)
+    assert reader.last().usage.completion_tokens == 1  # type: ignore[union-attr]
+
+
+@given(data=st.text(max_size=30) | st.recursive(
+    st.none() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["choices", "delta", "usage"]), inner),
+    max_leaves=4,
+).map(json.dumps))  # fmt: skip
+def test_whatever_is_streamed_is_a_chunk_or_an_error(data: str) -> None:
+    try:
+        chunk = ChunkReader().read(f"data: {data}")
+    except ModelUnavailable:
+        return
+    assert chunk is None or isinstance(chunk.text, str)
+
+
+@given(payload=st.recursive(
+    st.none() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["choices", "message"]), inner),
+    max_leaves=4,
+))  # fmt: skip
+def test_whatever_is_answered_is_a_completion_or_an_error(payload: object) -> None:
+    try:
+        completion = read_completion(payload, SAMPLING, guided=False)
+    except ModelUnavailable:
+        return
+    assert isinstance(completion.text, str)
+
+
+def test_a_streamed_request_asks_for_usage() -> None:
+    body = chat_body("tiny", QUESTION, SamplingOptions(), stream=True)
+    assert body["stream_options"] == {"include_usage": True}
