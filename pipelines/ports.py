@@ -79,7 +79,7 @@ class SpeechDetector(Protocol):
         """Take the next samples (any number) and return the speech spans that are certain to have ended, padded.
 
         Spans are in seconds from the first sample pushed, sorted, and never overlap or change once returned. Speech
-        that goes on for more than MAX_SPEECH_PIECE_S is returned in pieces that abut.
+        that goes on for more than MAX_SPEECH_PIECE_S is returned in pieces that abut; other spans never do.
         """
         ...
 

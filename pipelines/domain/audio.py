@@ -8,6 +8,9 @@ SAMPLE_RATE_HZ = 16_000
 MAX_WINDOW_S = 30.0
 """Whisper's encoder sees 3,000 frames of 10 ms (Radford et al. 2022); no window is longer."""
 
+MAX_SPEECH_PIECE_S = 10.0
+"""A detector returns speech that goes on for longer in pieces that abut, so that nobody has to hold all of it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.domain.audio import MAX_WINDOW_S, SAMPLE_RATE_HZ, TimeSpan, WindowingOptions
+from pipelines.domain.audio import MAX_SPEECH_PIECE_S, SAMPLE_RATE_HZ, TimeSpan, WindowingOptions
 from pipelines.samples import Samples, as_float
 
 FRAME_SAMPLES = 512
 _CONTEXT_SAMPLES = 64
 _HYSTERESIS = 0.15
 """Speech ends below ``threshold`` minus this (Silero's own default)."""
-_MAX_PIECE_SAMPLES = round(MAX_WINDOW_S * SAMPLE_RATE_HZ)
+_MAX_PIECE_SAMPLES = round(MAX_SPEECH_PIECE_S * SAMPLE_RATE_HZ)
 
 Probabilities = NDArray[np.float32]
 
@@ -40,7 +40,7 @@ def load_session() -> Any:
 
 
 class SileroDetector:
-    """Implements SpeechDetector for one recording. A span under way for 30 s is returned in pieces that abut."""
+    """Implements SpeechDetector for one recording. Long spans are returned in pieces."""
 
     def __init__(self, options: WindowingOptions) -> None:
         self._network = _StreamingNetwork(load_session())
@@ -143,9 +143,10 @@ class _SpanRules:
         if self.held is None:
             return max(0, self.position - self._pad)
         half = min(self._pad, (self.position - self.held.end) // 2)
-        self._return(_Span(self.held.start, self.held.end + half))
+        end = self.held.end + half
+        self._return(_Span(self.held.start, end))
         self.held = None
-        return self.position - half
+        return max(end + 1, self.position - half)  # only pieces of one span abut
 
     def _return_what_is_certain(self) -> None:
         if self.held is not None and self.position - self.held.end >= 2 * self._pad:

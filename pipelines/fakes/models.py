@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.domain.audio import MAX_WINDOW_S, SAMPLE_RATE_HZ, TimeSpan, Window
+from pipelines.domain.audio import MAX_SPEECH_PIECE_S, SAMPLE_RATE_HZ, TimeSpan, Window
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import Embedding, SparseVector
 from pipelines.domain.transcript import (
@@ -25,7 +25,7 @@ from pipelines.fakes.rehearsal import Rehearsal
 from pipelines.fakes.scripted_speech import Utterance, read_utterances
 from pipelines.samples import Samples
 
-_PIECE_SAMPLES = round(MAX_WINDOW_S * SAMPLE_RATE_HZ)
+_PIECE_SAMPLES = round(MAX_SPEECH_PIECE_S * SAMPLE_RATE_HZ)
 
 
 class FakeSpeechDetector:
@@ -48,6 +48,8 @@ class FakeSpeechDetector:
             if self._start is None:
                 self._start = int(run[0])
             self._last_voiced = int(run[-1])
+            while self._last_voiced - self._start >= _PIECE_SAMPLES:
+                spans.append(self._take_piece(self._start))
         self._pushed += len(block)
         if self._start is not None and self._pushed - self._last_voiced > self._min_silence:
             spans.append(self._close())
@@ -56,6 +58,10 @@ class FakeSpeechDetector:
     def finish(self) -> Sequence[TimeSpan]:
         """Return the span under way, if any."""
         return [self._close()] if self._start is not None else []
+
+    def _take_piece(self, start: int) -> TimeSpan:
+        self._start = start + _PIECE_SAMPLES
+        return TimeSpan(start_s=start / SAMPLE_RATE_HZ, end_s=self._start / SAMPLE_RATE_HZ)
 
     def _close(self) -> TimeSpan:
         start, self._start = self._start or 0, None

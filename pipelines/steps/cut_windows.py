@@ -8,15 +8,13 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from pipelines.domain.audio import SAMPLE_RATE_HZ, TimeSpan, Window, WindowingOptions
+from pipelines.domain.audio import MAX_SPEECH_PIECE_S, SAMPLE_RATE_HZ, TimeSpan, Window, WindowingOptions
 from pipelines.samples import Samples
 
 MAX_PAUSE_S = 5.0
 """A longer pause begins a new window: models invent text in long silence."""
 _LATENESS_S = 3.0
 """A detector returns a span at most this long after the silence and padding that end it."""
-_LONGEST_PIECE_S = 30.0
-"""A detector returns speech that goes on for longer in pieces."""
 _QUIET_SEARCH_SHARE = 1 / 3
 """Speech without a pause is cut in the last third of the window, where it is quietest."""
 _QUIET_FRAME_SAMPLES, _QUIET_FRAMES = 320, 8
@@ -27,7 +25,7 @@ Span = tuple[int, int]
 
 
 class WindowCutter:
-    """Cuts one recording. Holds at most about 65 s of samples, whatever the recording's length."""
+    """Cuts one recording. Holds at most about a minute of samples, whatever the recording's length."""
 
     def __init__(self, options: WindowingOptions) -> None:
         self._max_samples = round(options.max_window_s * SAMPLE_RATE_HZ)
@@ -37,11 +35,16 @@ class WindowCutter:
         self._open: list[Span] = []
         self._index = 0
 
+    @property
+    def held_samples(self) -> int:
+        """How many samples are held now."""
+        return self._buffer.end - self._buffer.start
+
     def push(self, block: Samples, spans: Iterable[TimeSpan]) -> list[Window]:
         """Take the next samples and the spans that became certain with them; return the windows that are complete."""
         self._buffer.append(block)
         windows = [window for span in spans for window in self._add(_in_samples(span))]
-        if self._open and self._buffer.end > self._open[0][0] + self._max_samples + self._lateness:
+        if self._open and self._buffer.end > self._last_news():
             windows.append(self._close_window())
         self._forget()
         return windows
@@ -68,6 +71,12 @@ class WindowCutter:
             self._open[-1] = (self._open[-1][0], end)
         else:
             self._open.append((start, end))
+
+    def _last_news(self) -> int:
+        """Return until when a span may come that belongs into the open window, or that goes on from its end."""
+        fitting = self._open[0][0] + self._max_samples
+        continuing = self._open[-1][1] + _seconds(MAX_SPEECH_PIECE_S)
+        return max(fitting, continuing) + self._lateness
 
     def _close_first_part(self) -> Window:
         """Close the open window before its last span, or inside it where it alone is too long."""
@@ -109,7 +118,7 @@ class WindowCutter:
 
     def _forget(self) -> None:
         """Drop samples that no window can need: before the open one, or before any span that is still unknown."""
-        unknown = self._buffer.end - _seconds(_LONGEST_PIECE_S) - self._lateness
+        unknown = self._buffer.end - _seconds(MAX_SPEECH_PIECE_S) - self._lateness
         self._buffer.drop_before(self._open[0][0] if self._open else unknown)
 
 
