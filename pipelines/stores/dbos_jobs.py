@@ -34,7 +34,8 @@ class DbosJobQueue:
     """Implements JobQueue. ``connect`` makes one; ``close`` releases its connections."""
 
     def __init__(self, database: JobDatabase, limits: QueueLimits) -> None:
-        self._database = database
+        self.database = database
+        """For what works on many jobs at once, such as retention."""
         self._client = database.client
         self._limits = limits
 
@@ -46,7 +47,7 @@ class DbosJobQueue:
 
     async def close(self) -> None:
         """Release all connections."""
-        await asyncio.to_thread(self._database.close)
+        await asyncio.to_thread(self.database.close)
 
     async def enqueue(self, job: NewJob) -> Job:
         """Acknowledge a job: it is committed when this returns."""
@@ -132,7 +133,7 @@ class DbosJobQueue:
         if status is None:
             check_queue_room(measure_depth(self._client, job.tenant), self._limits)
             # In a transaction of ours: DBOS's own would wait without end for a locked database.
-            with self._database.engine.begin() as connection:
+            with self.database.engine.begin() as connection:
                 self._client.enqueue_in_transaction(connection, _options(job), to_plain(job))
             status = self._find(job.job_id)
         if status is None:

@@ -39,7 +39,7 @@ class JsonSerializer(Serializer):
         """Encode plain data, or an exception as the record its owner may see."""
         if isinstance(data, BaseException):
             data = {"$failure": to_plain(data.failure if isinstance(data, JobFailed) else failure_of(data, None))}
-        return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(data, ensure_ascii=False, separators=(",", ":"), default=_encode)
 
     def deserialize(self, serialized_data: str) -> Any:
         """Decode what ``serialize`` made."""
@@ -47,6 +47,12 @@ class JsonSerializer(Serializer):
         if isinstance(data, dict) and "$failure" in data:
             return _exception_of(from_plain(JobFailure, data["$failure"]))
         return data
+
+
+def _encode(value: object) -> str:
+    if isinstance(value, datetime):  # the time that DBOS gives to a scheduled workflow
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} does not belong into the job database")
 
 
 def _exception_of(failure: JobFailure) -> Exception:

@@ -14,8 +14,11 @@ from pipelines.domain.job import NewJob
 from pipelines.flows.process_recording import process_recording
 from pipelines.flows.recording_ports import ProcessingOptions, RecordingPorts
 from pipelines.flows.stage_plan import WORKFLOW_VERSION
+from pipelines.steps.check_queue_room import QueueLimits
 from pipelines.stores.dbos_database import JobDatabase, is_sqlite, sqlite_path
+from pipelines.stores.dbos_jobs import DbosJobQueue
 from pipelines.stores.dbos_records import APPLICATION, QUEUE, WORKFLOW, JsonSerializer, now
+from pipelines.stores.dbos_retention import HOURLY, Retention, unschedule
 from pipelines.stores.dbos_steps import DbosStepRunner
 from pipelines.stores.dbos_upgrade import upgrade_jobs
 
@@ -43,6 +46,8 @@ class RunnerOptions:
     """A job that was under way so often when its runner died fails instead of being tried again."""
     stage_patience_s: float = 120.0
     """How long a stage waits for a dependency that is away before the job fails."""
+    keep_results_s: float | None = None
+    """Jobs that ended longer ago are erased, with all that belongs to them; None: kept."""
     processing: ProcessingOptions = field(default_factory=ProcessingOptions)
 
 
@@ -103,6 +108,7 @@ class DbosJobRunner:
         DBOS(config=self._config())
         DBOS.workflow(name=WORKFLOW, max_recovery_attempts=self._options.max_recoveries)(run_job)
         await asyncio.to_thread(self._register_queue)
+        await asyncio.to_thread(self._schedule_erasure)
         DBOS.launch()  # in this loop's thread, so that workflows run in this loop, where the ports live
         await asyncio.to_thread(self._database.client.set_latest_application_version, self._options.version)
 
@@ -115,6 +121,18 @@ class DbosJobRunner:
             polling_interval_sec=self._options.polling_interval_s,
             on_conflict="always_update",
         )
+
+    def _schedule_erasure(self) -> None:
+        if self._options.keep_results_s is None:
+            unschedule(self._database.client)
+            return
+        Retention(
+            client=self._database.client,
+            queue=DbosJobQueue(self._database, QueueLimits()),
+            artifacts=self._ports.artifacts,
+            passages=self._ports.passages,
+            keep_s=self._options.keep_results_s,
+        ).schedule(HOURLY)
 
     def _upgrade(self) -> int:
         return upgrade_jobs(self._database.client, self._options.version)

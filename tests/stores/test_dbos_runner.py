@@ -1,0 +1,296 @@
+"""What only the DBOS runner promises: it goes on, gives way, waits, upgrades, forgets, and keeps plain JSON."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from pipelines.domain.audio import Window
+from pipelines.domain.job import Feature, JobEvent, JobFilters, JobStatus, NewJob
+from pipelines.domain.transcript import TranscriptionOptions, WindowTranscript
+from pipelines.errors import JobStoreUnavailable, ModelUnavailable, NotFound
+from pipelines.fakes.models import FakeTranscriber
+from pipelines.fakes.passages import InMemoryPassageStore
+from pipelines.fakes.stores import InMemoryArtifactStore
+from pipelines.flows.recording_ports import ProcessingOptions, RecordingPorts
+from pipelines.flows.stage_artifacts import load_result
+from pipelines.stores.dbos_jobs import DbosJobQueue
+from pipelines.stores.dbos_retention import Retention
+from pipelines.stores.dbos_runner import DbosJobRunner, RunnerOptions
+from tests.flows.recordings import fake_ports, new_job
+
+RAW = Feature.RAW_TRANSCRIPT
+
+
+class World:
+    """A database, its queue, and the one runner at a time."""
+
+    def __init__(self, path: Path, queue: DbosJobQueue) -> None:
+        self.path = path
+        self.queue = queue
+        self.runner: DbosJobRunner | None = None
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.path}"
+
+    async def launch(self, ports: RecordingPorts, **options: object) -> None:
+        settings = RunnerOptions(polling_interval_s=0.02, **options)  # type: ignore[arg-type]  # a test's own fields
+        self.runner = await DbosJobRunner.launch(self.url, ports, settings)
+
+    async def stop(self) -> None:
+        if self.runner:
+            await self.runner.close()
+        self.runner = None
+
+    async def finish(self, job: NewJob) -> list[JobEvent]:
+        async with asyncio.timeout(60):
+            return [event async for event in self.queue.events(job.tenant, job.job_id)]
+
+    async def status(self, job: NewJob) -> JobStatus:
+        return (await self.queue.get(job.tenant, job.job_id)).status
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    path = tmp_path / "jobs.sqlite"
+    world = World(path, await DbosJobQueue.connect(f"sqlite:///{path}"))
+    yield world
+    await world.stop()
+    await world.queue.close()
+
+
+class InterruptedTranscriber(FakeTranscriber):
+    """Calls ``interrupt`` in its first window."""
+
+    def __init__(self, interrupt: Callable[[], Awaitable[None]]) -> None:
+        super().__init__()
+        self._interrupt = interrupt
+
+    async def transcribe(self, window: Window, options: TranscriptionOptions) -> WindowTranscript:
+        if window.index == 0:
+            await self._interrupt()
+        return await super().transcribe(window, options)
+
+
+class TestSuccession:
+    async def test_a_successor_goes_on_with_what_a_closed_runner_left(self, world: World) -> None:
+        entered, store = asyncio.Event(), InMemoryArtifactStore()
+
+        async def stay() -> None:
+            entered.set()
+            await asyncio.Event().wait()
+
+        job = new_job(RAW)
+        await world.queue.enqueue(job)
+        await world.launch(await fake_ports(store, transcriber=InterruptedTranscriber(stay)))
+        await asyncio.wait_for(entered.wait(), 60)
+        await world.stop()
+        assert await world.status(job) is JobStatus.RUNNING
+        await world.launch(await fake_ports(store))
+        assert (await world.finish(job))[-1].type == "succeeded"
+        assert (await world.queue.get(job.tenant, job.job_id)).attempts == 2
+        assert sum(key.endswith("prepare.json") for key in store.writes) == 1
+
+    async def test_it_waits_for_the_lock_and_can_be_told_to_stop_waiting(self, world: World) -> None:
+        lock = FileLock(f"{world.path}.runner.lock")
+        lock.acquire()
+        ports = await fake_ports()
+        impatient = asyncio.create_task(DbosJobRunner.launch(world.url, ports))
+        done, _ = await asyncio.wait({impatient}, timeout=0.3)
+        assert not done
+        impatient.cancel()
+        await asyncio.wait({impatient})
+        lock.release()
+        await world.launch(ports)
+
+    async def test_jobs_of_an_older_version_start_over_and_skip_by_artifact(self, world: World) -> None:
+        entered, store, transcriber = asyncio.Event(), InMemoryArtifactStore(), FakeTranscriber()
+
+        async def stay() -> None:
+            entered.set()
+            await asyncio.Event().wait()
+
+        running, waiting, cancelled = (new_job(RAW) for _ in range(3))
+        await world.queue.enqueue(running)
+        stuck = await fake_ports(store, transcriber=InterruptedTranscriber(stay))
+        await world.launch(stuck, version="0", concurrency=1)
+        await asyncio.wait_for(entered.wait(), 60)
+        for job in (waiting, cancelled):
+            await world.queue.enqueue(job)
+        await world.queue.cancel(cancelled.tenant, cancelled.job_id)
+        await world.stop()
+        await world.launch(await fake_ports(store, transcriber=transcriber))
+        for job in (running, waiting):
+            assert (await world.finish(job))[-1].type == "succeeded"
+        assert await world.status(cancelled) is JobStatus.CANCELLED
+        assert (await world.queue.get(running.tenant, running.job_id)).attempts == 2
+        probed = [key for key in store.writes if key == f"acme/{running.job_id}/prepare.json"]
+        assert len(probed) == 1
+
+    async def test_an_older_version_can_come_back(self, world: World) -> None:
+        ports = await fake_ports()
+        for version in ("1", "2", "1"):
+            await world.launch(ports, version=version)
+            job = new_job(RAW)
+            await world.queue.enqueue(job)
+            assert (await world.finish(job))[-1].type == "succeeded"
+            await world.stop()
+
+
+class TestPatience:
+    async def test_a_read_only_store_is_waited_for(self, world: World) -> None:
+        store = InMemoryArtifactStore()
+
+        async def break_and_mend() -> None:
+            store.read_only = True
+            asyncio.get_running_loop().call_later(1.0, lambda: setattr(store, "read_only", False))
+
+        job = new_job(RAW)
+        await world.queue.enqueue(job)
+        await world.launch(
+            await fake_ports(store, transcriber=InterruptedTranscriber(break_and_mend)), stage_patience_s=30.0
+        )
+        assert (await world.finish(job))[-1].type == "succeeded"
+
+    async def test_patience_ends(self, world: World) -> None:
+        async def be_away() -> None:
+            raise ModelUnavailable("no replica answers")
+
+        job = new_job(RAW)
+        await world.queue.enqueue(job)
+        await world.launch(await fake_ports(transcriber=InterruptedTranscriber(be_away)), stage_patience_s=0.2)
+        assert (await world.finish(job))[-1].type == "failed"
+        failed = await world.queue.get(job.tenant, job.job_id)
+        assert failed.error is not None
+        assert (failed.error.code, failed.error.stage) == ("model_unavailable", "transcribe")
+
+    async def test_a_waiting_stage_can_be_cancelled(self, world: World) -> None:
+        failed_once = asyncio.Event()
+
+        async def be_away() -> None:
+            failed_once.set()
+            raise ModelUnavailable("no replica answers")
+
+        job = new_job(RAW)
+        await world.queue.enqueue(job)
+        await world.launch(await fake_ports(transcriber=InterruptedTranscriber(be_away)), stage_patience_s=600.0)
+        await asyncio.wait_for(failed_once.wait(), 60)
+        await world.queue.cancel(job.tenant, job.job_id)
+        async with asyncio.timeout(5):
+            await world.queue.settle(job.tenant, job.job_id)
+        assert await world.status(job) is JobStatus.CANCELLED
+
+    async def test_a_job_has_a_time_limit_and_may_try_again(self, world: World) -> None:
+        async def stay() -> None:
+            await asyncio.Event().wait()
+
+        job, store = new_job(RAW), InMemoryArtifactStore()
+        await world.queue.enqueue(job)
+        limits = ProcessingOptions(timeout_base_s=0.5, timeout_factor=0.01)
+        await world.launch(await fake_ports(store, transcriber=InterruptedTranscriber(stay)), processing=limits)
+        assert (await world.finish(job))[-1].type == "failed"
+        failed = await world.queue.get(job.tenant, job.job_id)
+        assert failed.error is not None
+        assert (failed.error.code, failed.error.stage) == ("deadline_exceeded", "transcribe")
+        await world.stop()
+        await world.launch(await fake_ports(store))
+        await world.queue.retry(job.tenant, job.job_id)
+        assert (await world.finish(job))[-1].type == "succeeded"
+
+    async def test_a_locked_database_delays_a_job_and_refuses_a_new_one(self, world: World) -> None:
+        job, locked, gate = new_job(RAW), asyncio.Event(), asyncio.Event()
+
+        async def wait_for_lock() -> None:
+            locked.set()
+            await gate.wait()
+
+        await world.queue.enqueue(job)
+        await world.launch(await fake_ports(transcriber=InterruptedTranscriber(wait_for_lock)))
+        await asyncio.wait_for(locked.wait(), 60)
+        with closing(sqlite3.connect(world.path, isolation_level=None)) as intruder:
+            intruder.execute("BEGIN IMMEDIATE")
+            gate.set()
+            with pytest.raises(JobStoreUnavailable):
+                await world.queue.enqueue(new_job(RAW))
+            assert await world.status(job) is JobStatus.RUNNING, "reading goes on"
+            intruder.execute("ROLLBACK")
+        assert (await world.finish(job))[-1].type == "succeeded"
+
+
+class TestContents:
+    async def test_the_database_holds_json_only(self, world: World) -> None:
+        good, bad = new_job(), new_job()
+
+        async def fail_once() -> None:
+            raise ZeroDivisionError("a secret")
+
+        await world.queue.enqueue(good)
+        await world.launch(await fake_ports())
+        await world.finish(good)
+        await world.stop()
+        await world.queue.enqueue(bad)
+        await world.launch(await fake_ports(transcriber=InterruptedTranscriber(fail_once)))
+        await world.finish(bad)
+        values = await asyncio.to_thread(stored_values, world.path)
+        assert len(values) > 20
+        for value in values:
+            json.loads(value)
+            assert "Traceback" not in value
+            assert "a secret" not in value
+
+    async def test_expired_jobs_are_erased_and_others_are_not(self, world: World) -> None:
+        store, passages = InMemoryArtifactStore(), InMemoryPassageStore()
+        old, waiting = new_job(), new_job(RAW)
+        await world.queue.enqueue(old)
+        await world.launch(await fake_ports(store, passages=passages))
+        await world.finish(old)
+        await world.stop()
+        await world.queue.enqueue(waiting)
+        kept = Retention(
+            client=world.queue.database.client, queue=world.queue, artifacts=store, passages=passages, keep_s=3600.0
+        )
+        assert await kept.erase_expired() == 0
+        assert await load_result(store, old.tenant, old.job_id) is not None
+        expired = Retention(
+            client=world.queue.database.client, queue=world.queue, artifacts=store, passages=passages, keep_s=-60.0
+        )
+        assert await expired.erase_expired() == 1
+        with pytest.raises(NotFound):
+            await world.queue.get(old.tenant, old.job_id)
+        assert await store.list_keys(f"acme/{old.job_id}") == ()
+        assert await passages.passages("acme", "biology", old.job_id) == ()
+        assert await world.status(waiting) is JobStatus.QUEUED
+
+    async def test_erasure_runs_on_schedule(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        job = new_job(RAW)
+        await world.queue.enqueue(job)
+        monkeypatch.setattr("pipelines.stores.dbos_runner.HOURLY", "* * * * * *")
+        await world.launch(await fake_ports(), keep_results_s=0.0)
+        async with asyncio.timeout(60):
+            while (await world.queue.list_jobs("acme", JobFilters(), cursor=None, limit=1)).jobs:  # noqa: ASYNC110 — no event says so
+                await asyncio.sleep(0.1)
+
+
+def stored_values(path: Path) -> list[str]:
+    """Return every serialized value of the database."""
+    places = [
+        ("workflow_input", "inputs"),
+        ("workflow_output", "output"),
+        ("workflow_output", "error"),
+        ("operation_outputs", "output"),
+        ("operation_outputs", "error"),
+        ("streams", "value"),
+        ("workflow_status", "attributes"),
+    ]
+    with closing(sqlite3.connect(path)) as database:
+        return [
+            value
+            for table, column in places
+            for (value,) in database.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL")
+        ]
