@@ -11,7 +11,21 @@ from starlette.responses import Response
 
 from pipelines import __version__
 from pipelines.errors import RayScribeError
-from serve_app.api import collections, health, job_events, jobs, models, recordings, search, transcriptions, transcripts
+from serve_app.api import (
+    chat,
+    collections,
+    embeddings,
+    health,
+    job_events,
+    jobs,
+    models,
+    recordings,
+    search,
+    templates,
+    text_skills,
+    transcriptions,
+    transcripts,
+)
 from serve_app.api.authentication import AuthenticationMiddleware
 from serve_app.api.documentation import DESCRIPTION, TITLE
 from serve_app.api.edge import BodyLimitMiddleware, EdgeMiddleware
@@ -22,7 +36,10 @@ from serve_app.services import Services
 UPLOAD_PATHS = frozenset({"/v1/jobs", "/v1/audio/transcriptions", "/v1/audio/translations"})
 FORM_OVERHEAD_BYTES = 1 << 20
 """What a form may hold besides its file."""
-_RESOURCES = (jobs, job_events, transcripts, recordings, search, collections, transcriptions, models, health)
+_RESOURCES = (
+    jobs, job_events, transcripts, recordings, search, collections, chat, text_skills, templates, transcriptions,
+    embeddings, models, health,
+)  # fmt: skip
 
 
 def create_app(services: Services, *, proxy_sends_request_id: bool = False) -> FastAPI:

@@ -12,6 +12,8 @@ from pipelines.errors import NotAvailable, UnsupportedMedia
 from pipelines.flows.erase_job import erase_job
 from pipelines.flows.read_job import read_job
 from pipelines.flows.submit_job import new_job_id, submit_job
+from pipelines.flows.understand_recording import understanding_request
+from pipelines.steps.check_text_features import check_text_features
 from serve_app.api.authentication import JobReader, JobWriter
 from serve_app.api.context import ServicesOf
 from serve_app.api.documentation import error_answers, form_body
@@ -119,7 +121,7 @@ async def retry_job(job_id: JobId, caller: JobWriter, services: ServicesOf) -> J
 
 async def _enqueue(services: Services, tenant: str, job_id: str, form: Form[Upload]) -> Job:
     asked = parse_job_fields(form.values)
-    await _check_backend(services, asked)
+    await _check_models(services, asked)
     job = await submit_job(
         services.jobs,
         services.reader,
@@ -134,7 +136,9 @@ async def _enqueue(services: Services, tenant: str, job_id: str, form: Form[Uplo
     return job
 
 
-async def _check_backend(services: Services, asked: JobRequest) -> None:
+async def _check_models(services: Services, asked: JobRequest) -> None:
+    if services.language is not None:
+        check_text_features(understanding_request(asked), services.language.templates)
     if asked.asr_backend is None:
         return
     loaded = await services.transcriber.info()

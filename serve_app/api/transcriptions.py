@@ -12,6 +12,7 @@ from pipelines.errors import NotAvailable, NotFound, TooLarge
 from pipelines.flows.transcribe_recording import transcribe_recording
 from pipelines.steps.write_subtitles import write_transcript
 from serve_app.api.authentication import InferenceCaller
+from serve_app.api.client_presence import while_connected
 from serve_app.api.context import ServicesOf
 from serve_app.api.documentation import error_answers, form_body
 from serve_app.api.processing import windowing_options
@@ -67,7 +68,7 @@ async def _answer(request: Request, services: Services, tenant: str, task: Task)
         check_model(fields, await services.transcriber.info())
         recording = await services.reader.probe(form.file)
         _check_length(services, recording.duration_s)
-        return await _transcribe(services, form.file.artifact, fields, task)
+        return await while_connected(request, _transcribe(services, form.file.artifact, fields, task))
 
 
 async def _transcribe(

@@ -1,0 +1,122 @@
+"""Questions over collections, answered with citations."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Request
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+from starlette.responses import Response
+
+from pipelines.domain.answer import ChatEvent, ChatRequest, CitationsEvent, Message
+from pipelines.errors import InvalidRequest, NotAvailable
+from pipelines.flows.answer_question import answer_question
+from pipelines.flows.chat_ports import ChatPorts
+from pipelines.flows.collect_answer import collect_answer
+from serve_app.api.authentication import Chatter
+from serve_app.api.bodies import RequestBody
+from serve_app.api.chat_shapes import ChatBody, chat_body, chat_event
+from serve_app.api.client_presence import while_connected
+from serve_app.api.context import ServicesOf
+from serve_app.api.documentation import error_answers
+from serve_app.api.sampling_fields import SamplingFields
+from serve_app.api.search import CollectionsField, FilterFields
+from serve_app.api.server_sent_events import EventStreamResponse, ServerSentEvent
+from serve_app.api.streaming import started
+from serve_app.services import Services
+from serve_app.settings import LimitSettings
+
+router = APIRouter(tags=["chat"])
+_STREAM = {
+    "description": "The answer; with `stream`, the events `sources`, `delta` …, `citations`, `done` or `error`.",
+    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+}
+
+
+class MessageFields(RequestBody):
+    """One turn of the conversation."""
+
+    role: Literal["user", "assistant"]
+    content: str = Field(min_length=1, max_length=20_000)
+
+
+class ChatFields(CollectionsField):
+    """A question, or a conversation that ends with one."""
+
+    question: str | None = Field(default=None, min_length=1)
+    messages: Annotated[list[MessageFields], Field(max_length=100)] = Field(default=[])
+    mode: Literal["hybrid", "dense", "sparse"] = "hybrid"
+    top_k: int = Field(default=8, ge=1, le=50, description="Passages to answer from, at most.")
+    filters: FilterFields = FilterFields()
+    rerank: bool | None = Field(default=None, description="Left out: where this deployment has a reranker.")
+    sampling: SamplingFields = SamplingFields()
+    stream: bool = False
+    background: bool = Field(default=False, description="Not available yet.")
+
+    @model_validator(mode="after")
+    def _question_or_messages(self) -> "ChatFields":
+        if (self.question is None) == (not self.messages):
+            raise PydanticCustomError("question", "give either question or messages")
+        return self
+
+    def to_request(self) -> ChatRequest:
+        """Return the flow's record."""
+        asked = [MessageFields(role="user", content=self.question)] if self.question else self.messages
+        return ChatRequest(
+            messages=tuple(Message(role=message.role, content=message.content) for message in asked),
+            collections=self.names,
+            mode=self.mode,
+            top_k=self.top_k,
+            filters=self.filters.to_filters(),
+            rerank=self.rerank,
+            sampling=self.sampling.to_sampling(),
+        )
+
+
+@router.post(
+    "/v1/chat",
+    summary="Ask, and get an answer whose citations can be heard",
+    response_model=ChatBody,
+    responses={200: _STREAM, **error_answers(404, 409)},
+)
+async def chat(request: Request, fields: ChatFields, caller: Chatter, services: ServicesOf) -> ChatBody | Response:
+    """Answer from the recordings of one or several collections; a client that goes away stops the work."""
+    _check(fields, services.settings.limits)
+    events = _counted(answer_question(_ports(services), caller.tenant, fields.to_request()), services)
+    if not fields.stream:
+        return chat_body(await while_connected(request, collect_answer(events)))
+    begun = await while_connected(request, started(_encoded(events)))
+    return EventStreamResponse(begun)
+
+
+async def _encoded(events: AsyncGenerator[ChatEvent, None]) -> AsyncGenerator[ServerSentEvent, None]:
+    async with aclosing(events):
+        async for event in events:
+            yield chat_event(event)
+
+
+async def _counted(events: AsyncGenerator[ChatEvent, None], services: Services) -> AsyncGenerator[ChatEvent, None]:
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, CitationsEvent) and event.removed:
+                services.metrics.count("citations_removed", event.removed, reason="unfounded")
+            yield event
+
+
+def _check(fields: ChatFields, limits: LimitSettings) -> None:
+    if fields.background:
+        raise NotAvailable("background answers are not available in this deployment", "background")
+    asked = fields.question or fields.messages[-1].content
+    if len(asked) > limits.query_characters:
+        name = "question" if fields.question else "messages"
+        raise InvalidRequest(f"a question has at most {limits.query_characters:,} characters", name)
+
+
+def _ports(services: Services) -> ChatPorts:
+    return ChatPorts(
+        embedder=services.embedder,
+        passages=services.passages,
+        reranker=services.reranker,
+        language_model=services.language_model,
+    )
