@@ -5,6 +5,7 @@ physical one, whose model is known, so that vectors of two models never meet eve
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from pipelines.domain.passage import CollectionInfo, Embedding, Hit, Passage, Se
 from pipelines.errors import EmbedderMismatch, NotFound
 from pipelines.stores.collection_names import physical_name
 from pipelines.stores.qdrant_collections import PhysicalCollection, QdrantCollections
-from pipelines.stores.qdrant_connection import Connection, LocalConnection, ServerConnection
+from pipelines.stores.qdrant_connection import CollectionMissing, Connection, LocalConnection, ServerConnection
 from pipelines.stores.qdrant_records import job_filter, to_passage, to_point
 from pipelines.stores.qdrant_replacement import QdrantReplacement
 from pipelines.stores.qdrant_search import rank_points, stage_requests
@@ -128,7 +129,8 @@ class QdrantPassageStore:
         places = models.FieldCondition(key="position", range=models.Range(gte=from_position))
         selector = models.FilterSelector(filter=job_filter(job_id, places))
         for name in await self._collections.physical_names(tenant, collection):
-            await self._connection.call("delete", collection_name=name, points_selector=selector, wait=True)
+            with suppress(CollectionMissing):
+                await self._connection.call("delete", collection_name=name, points_selector=selector, wait=True)
 
     async def collections(self, tenant: str) -> tuple[CollectionInfo, ...]:
         """List what stands under this tenant's prefix."""
