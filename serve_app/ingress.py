@@ -6,9 +6,7 @@ from ray import serve
 from starlette.types import ASGIApp
 
 from pipelines.steps.check_queue_room import QueueLimits
-from pipelines.stores.dbos_jobs import DbosJobQueue
 from pipelines.stores.fsspec_artifacts import FsspecArtifactStore
-from serve_app.api.application import create_app
 from serve_app.cluster_status import RayClusterStatus
 from serve_app.logs import configure_logs
 from serve_app.metrics import RayMetrics
@@ -22,6 +20,9 @@ class Ingress:
     """Answers HTTP. Holds no state: jobs, artifacts and passages are read from their stores, without the runner."""
 
     async def __init__(self, settings: Settings, **handles: Any) -> None:
+        # Here, not above: who only builds the application (a start waits for it) need not import what answers.
+        from pipelines.stores.dbos_jobs import DbosJobQueue
+
         configure_logs(settings.log_level)
         metrics = RayMetrics()
         guard = Guard(metrics)
@@ -44,6 +45,8 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Return the application; Serve calls this after the constructor."""
+        from serve_app.api.application import create_app
+
         return create_app(self._services, proxy_sends_request_id=True)
 
 

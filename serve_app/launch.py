@@ -26,7 +26,6 @@ from ray.serve.context import _get_global_client
 from ray.serve.schema import ServeDeploySchema
 
 from pipelines.errors import ModelUnavailable
-from serve_app.build import APPLICATION_NAME
 from serve_app.data_folder import prepare_data_folder
 from serve_app.settings import SHIPPED_FOLDER, Settings
 
@@ -95,7 +94,7 @@ def serving(
     document["http_options"]["port"] = choose_port(document["http_options"]["port"] if port is None else port)
     with _private_ray(verbose=verbose, pretended_gpus=pretended_gpus):
         url = _deploy(document)
-        _wait_until_live(url, progress, whole=whole)
+        _wait_until_live(url, document["applications"][0]["name"], progress, whole=whole)
         yield RunningApplication(
             url=url,
             port=document["http_options"]["port"],
@@ -183,15 +182,15 @@ def _deploy(document: dict[str, Any]) -> str:
     return f"http://127.0.0.1:{schema.http_options.port}"
 
 
-def _wait_until_live(url: str, progress: Progress | None, *, whole: bool) -> None:
+def _wait_until_live(url: str, name: str, progress: Progress | None, *, whole: bool) -> None:
     limit = time.monotonic() + _START_LIMIT_S
     shown: dict[str, str] = {}
     while time.monotonic() < limit:
-        application = serve.status().applications.get(APPLICATION_NAME)
+        application = serve.status().applications.get(name)
         if application is not None and application.status == "DEPLOY_FAILED":
             raise ModelUnavailable(f"the application could not be deployed: {application.message}")
         deployments = application.deployments if application is not None else {}
-        states = {name: str(state.status.value) for name, state in deployments.items()}
+        states = {part: str(state.status.value) for part, state in deployments.items()}
         if progress and states != shown:
             progress(states)
             shown = states

@@ -1,11 +1,10 @@
 """Runs durable jobs. Dying is normal here: whoever comes next goes on at the last finished step."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.domain.audio import WindowingOptions
 from pipelines.flows.recording_ports import ProcessingOptions, RecordingPorts
 from pipelines.flows.understand_recording import RecordingUnderstanding
-from pipelines.stores.dbos_runner import DbosJobRunner, RunnerOptions
 from pipelines.stores.fsspec_artifacts import FsspecArtifactStore
 from serve_app.logs import configure_logs
 from serve_app.metrics import RayMetrics
@@ -13,11 +12,17 @@ from serve_app.ports_assembly import assemble_ports
 from serve_app.resilience import Guard
 from serve_app.settings import Settings
 
+if TYPE_CHECKING:
+    from pipelines.stores.dbos_runner import RunnerOptions
+
 
 class JobRunner:
     """Owns one DBOS executor. On SQLite there is exactly one: a successor waits for its lock while it drains."""
 
     async def __init__(self, settings: Settings, **handles: Any) -> None:
+        # Here, not above: who only builds the application (a start waits for it) need not import the database library.
+        from pipelines.stores.dbos_runner import DbosJobRunner
+
         configure_logs(settings.log_level)
         ports = assemble_ports(handles, settings, Guard(RayMetrics()))
         self._runner = await DbosJobRunner.launch(
@@ -40,8 +45,10 @@ class JobRunner:
             await self._runner.close()
 
 
-def runner_options(settings: Settings) -> RunnerOptions:
+def runner_options(settings: Settings) -> "RunnerOptions":
     """Translate settings into the runner's options."""
+    from pipelines.stores.dbos_runner import RunnerOptions
+
     return RunnerOptions(
         concurrency=settings.runner.concurrency,
         concurrency_per_tenant=settings.runner.concurrency_per_tenant,

@@ -3,7 +3,6 @@
 from typing import Any
 
 from pipelines.ports import PassageStore
-from pipelines.stores.qdrant_passages import QdrantPassageStore
 from serve_app.logs import configure_logs
 from serve_app.settings import Settings
 
@@ -14,6 +13,9 @@ class PassageStoreDeployment:
     """Owns the connection to Qdrant, or its local folder."""
 
     async def __init__(self, settings: Settings) -> None:
+        # Here, not above: who only builds the application (a start waits for it) need not import the vector store.
+        from pipelines.stores.qdrant_passages import QdrantPassageStore
+
         configure_logs(settings.log_level)
         self._store: PassageStore = await QdrantPassageStore.open(
             settings.data.passages, api_key=settings.data.qdrant_api_key
