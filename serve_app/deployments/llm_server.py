@@ -1,0 +1,68 @@
+"""Ray's LLM server with plain values at its door. Imports vLLM: only the language model's own replica loads this file.
+
+Callers need neither vLLM nor its request classes: bodies are dicts of the chat format, answers are dicts and lines.
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from ray.llm._internal.serve.core.server.llm_server import LLMServer
+from ray.serve.llm.openai_api_models import ChatCompletionRequest
+
+from pipelines.domain.model import ModelInfo
+from pipelines.engines.openai_chat import refusal
+from pipelines.engines.vllm_language_model import describe_model
+from pipelines.errors import ModelUnavailable
+
+
+class PlainLLMServer(LLMServer):
+    """An LLMServer whose verbs take and give what crosses a handle without importing anything."""
+
+    async def answer(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer one request that is not streamed. Raises what ``refusal`` makes of an error."""
+        async for response in await self.chat(ChatCompletionRequest(**body)):
+            _refuse(response)
+            answer: dict[str, Any] = cast(Any, response).model_dump(mode="json")
+            return answer
+        raise ModelUnavailable("the language model gave no answer")
+
+    async def answer_lines(self, body: Mapping[str, Any]) -> AsyncGenerator[list[str], None]:
+        """Yield the lines of a streamed answer, several at once where they came at once.
+
+        Closing it, or the loss of the caller, aborts the generation in the engine.
+        """
+        responses = await self.chat(ChatCompletionRequest(**body))
+        try:
+            async for batch in responses:
+                items = batch if isinstance(batch, list) else [batch]
+                for item in items:
+                    _refuse(item)
+                yield [line for item in items for line in str(item).splitlines() if line]
+        finally:
+            await responses.aclose()
+
+    async def token_count(self, text: str) -> int:
+        """Count the tokens of a text with the model's own tokenizer, without special tokens."""
+        from vllm.entrypoints.serve.tokenize.protocol import TokenizeCompletionRequest
+
+        config: Any = await self.llm_config()
+        request = TokenizeCompletionRequest(model=config.model_id, prompt=text, add_special_tokens=False)
+        async for response in await self.tokenize(request):
+            _refuse(response)
+            return int(response.count)
+        raise ModelUnavailable("the language model counted nothing")
+
+    async def describe(self) -> ModelInfo:
+        """Say what is loaded."""
+        config: Any = await self.llm_config()
+        folder = Path(config.model_loading_config.model_source)
+        device = "cpu" if getattr(config.accelerator_config, "kind", None) == "cpu" else "cuda"
+        return describe_model(folder, config.model_id, config.engine_kwargs, device=device)
+
+
+def _refuse(response: Any) -> None:
+    """Raise where the engine answered with an error. Its message may quote the prompt, and stays here."""
+    error = getattr(response, "error", None)
+    if error is not None:
+        raise refusal(int(getattr(error, "code", None) or 500), str(getattr(error, "message", "")))
