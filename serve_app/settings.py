@@ -84,6 +84,8 @@ class LimitSettings(Section):
     """413 above it, from Content-Length before a byte is read, else as soon as it is passed."""
     concurrent_uploads: int = Field(default=8, gt=0)
     """429 ``too_many_uploads`` above it, per ingress replica: Serve buffers bodies without limit."""
+    upload_idle_s: float = Field(default=60.0, gt=0)
+    """408 when a client sends nothing for so long in the middle of an upload: it holds one of the few places."""
     queue_depth_per_tenant: int = Field(default=50, gt=0)
     """Waiting jobs of one tenant; 429 ``queue_full`` above it."""
     queue_depth_total: int = Field(default=500, gt=0)

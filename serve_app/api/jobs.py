@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime
 
 from pipelines.domain.job import Job, JobFilters, JobRequest, JobStatus, Upload
-from pipelines.errors import NotAvailable, UnsupportedMedia
+from pipelines.errors import NotAvailable
 from pipelines.flows.erase_job import erase_job
 from pipelines.flows.read_job import read_job
 from pipelines.flows.submit_job import new_job_id, submit_job
@@ -22,7 +22,7 @@ from serve_app.api.job_fields import NAME_PATTERN, NOT_BUILT_HEADERS, JobFields,
 from serve_app.api.job_ids import IdempotencyKey, JobId
 from serve_app.api.processing import available_features, processing_options
 from serve_app.api.shapes import JobBody, JobList, JobStatusName, job_body
-from serve_app.api.uploads import Spool, UploadGate, receive_form, scratch_folder
+from serve_app.api.uploads import scratch_folder, take_upload
 from serve_app.services import Services
 
 router = APIRouter(tags=["jobs"])
@@ -49,15 +49,13 @@ async def submit(
     """Take a recording as it arrives, check it, and enqueue it; what is not acknowledged leaves nothing behind."""
     _refuse_unbuilt(request)
     job_id = new_job_id(caller.tenant, idempotency_key)
-    gate: UploadGate = request.app.state.uploads
     # A folder of its own: a repeat under the same idempotency key must not overwrite the first one's recording.
     folder = f"{caller.tenant}/{job_id}/upload-{secrets.token_hex(8)}"
-    with gate.admit():
-        async with scratch_folder(services.artifacts, folder) as scratch:
-            form = await _receive(request, services, folder)
-            job = await _enqueue(services, caller.tenant, job_id, form)
-            if job.upload.artifact == form.file.artifact:
-                scratch.keep()
+    async with scratch_folder(services.artifacts, folder) as scratch:
+        form = await take_upload(request, services, folder, check_field_name)
+        job = await _enqueue(services, caller.tenant, job_id, form)
+        if job.upload.artifact == form.file.artifact:
+            scratch.keep()
     response.headers["location"] = f"/v1/jobs/{job.job_id}"
     return job_body(job)
 
@@ -146,17 +144,9 @@ async def _check_models(services: Services, asked: JobRequest) -> None:
         raise NotAvailable("this speech model is not loaded: GET /v1/models lists what is", "asr_backend")
 
 
-async def _receive(request: Request, services: Services, folder: str) -> Form[Upload]:
-    content_type = request.headers.get("content-type", "")
-    if content_type.lower().startswith("application/json"):
-        raise NotAvailable("submitting by url is not available in this deployment: send the file", "url")
-    if not content_type:
-        raise UnsupportedMedia("the body must be multipart/form-data")
-    spool = Spool(services.artifacts, folder, services.settings.limits.upload_bytes)
-    return await receive_form(request, spool, check_field_name)
-
-
 def _refuse_unbuilt(request: Request) -> None:
+    if request.headers.get("content-type", "").lower().startswith("application/json"):
+        raise NotAvailable("submitting by url is not available in this deployment: send the file", "url")
     for name in NOT_BUILT_HEADERS:
         if name in request.headers:
             raise NotAvailable(f"the header {name} is not available in this deployment", name)

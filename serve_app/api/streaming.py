@@ -40,6 +40,8 @@ class SourceResponse(StreamingResponse):
         async def send_in_time(message: Message) -> None:
             async with asyncio.timeout(self._send_timeout_s):
                 await send(message)
+            # A server forgets what it is told to send to nobody: without a pause, nobody would notice.
+            await asyncio.sleep(0)
 
         try:
             await super().__call__(scope, receive, send_in_time)

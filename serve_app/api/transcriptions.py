@@ -19,7 +19,7 @@ from serve_app.api.processing import windowing_options
 from serve_app.api.transcription_fields import TranscriptionFields, check_field_name, parse_transcription_fields
 from serve_app.api.transcription_shapes import TranscriptionBody, VerboseTranscriptionBody, plain_body, verbose_body
 from serve_app.api.transcripts import MEDIA_TYPES
-from serve_app.api.uploads import Spool, UploadGate, receive_form, scratch_folder
+from serve_app.api.uploads import scratch_folder, take_upload
 from serve_app.services import Services
 
 router = APIRouter(tags=["openai"])
@@ -60,10 +60,7 @@ async def translations(request: Request, caller: InferenceCaller, services: Serv
 async def _answer(request: Request, services: Services, tenant: str, task: Task) -> Transcribed | Response:
     folder = f"{tenant}/requests/{uuid.uuid4()}"
     async with scratch_folder(services.artifacts, folder):
-        gate: UploadGate = request.app.state.uploads
-        with gate.admit():
-            spool = Spool(services.artifacts, folder, services.settings.limits.upload_bytes)
-            form = await receive_form(request, spool, check_field_name)
+        form = await take_upload(request, services, folder, check_field_name)
         fields = parse_transcription_fields(form.values)
         check_model(fields, await services.transcriber.info())
         recording = await services.reader.probe(form.file)

@@ -18,9 +18,8 @@ from pipelines.ports import ArtifactStore
 from serve_app.api.errors import BodyStalled
 from serve_app.api.form import FieldCheck, Form, read_form
 from serve_app.api.multipart import PartHead, read_parts
+from serve_app.services import Services
 
-IDLE_S = 60.0
-"""A client that sends nothing for so long has lost its place."""
 _CLEANUP_S = 30.0
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffd]")
 log = structlog.get_logger("rayscribe.uploads")
@@ -89,12 +88,27 @@ class Scratch:
         self.kept = True
 
 
-async def receive_form(
-    request: Request, spool: Spool, check_field: FieldCheck, *, idle_s: float = IDLE_S
-) -> Form[Upload]:
-    """Read the request's form, spooling its file. Raises as read_form and Spool.accept do, and BodyStalled."""
-    parts = read_parts(_body(request, idle_s), request.headers.get("content-type", ""))
-    return await read_form(parts, check_field=check_field, accept_file=spool.accept)
+async def take_upload(request: Request, services: Services, folder: str, check_field: FieldCheck) -> Form[Upload]:
+    """Read the request's form, spooling its file below ``folder``, which stays the caller's to remove.
+
+    Raises TooManyUploads before a byte is read, and as read_form and Spool.accept do, and BodyStalled.
+    """
+    gate: UploadGate = request.app.state.uploads
+    limits = services.settings.limits
+    spool = Spool(services.artifacts, folder, limits.upload_bytes)
+    outcome = "gone"
+    try:
+        with gate.admit():
+            parts = read_parts(_body(request, limits.upload_idle_s), request.headers.get("content-type", ""))
+            form = await read_form(parts, check_field=check_field, accept_file=spool.accept)
+        outcome = "received"
+        services.metrics.count("upload_bytes", form.file.bytes)
+        return form
+    except RayScribeError as error:
+        outcome = error.code
+        raise
+    finally:
+        services.metrics.count("uploads", outcome=outcome)
 
 
 def display_name(filename: str) -> str:
