@@ -9,9 +9,9 @@ from pipelines.domain.encoding import to_plain
 from pipelines.domain.job import Job, JobEvent, JobFilters, JobPage, JobStatus, NewJob, QueueDepth
 from pipelines.errors import IdempotencyConflict, JobEnded, JobNotFailed, JobStoreUnavailable, NotFound
 from pipelines.flows.stage_plan import WORKFLOW_VERSION
-from pipelines.steps.check_queue_room import QueueLimits, check_queue_room
+from pipelines.steps.check_queue_room import QueueLimits, check_queue_room, is_full
 from pipelines.stores.dbos_database import JobDatabase, call_database
-from pipelines.stores.dbos_listing import list_page, measure_depth, queue_positions
+from pipelines.stores.dbos_listing import count_waiting, list_page, measure_depth, queue_positions, waiting_jobs
 from pipelines.stores.dbos_records import (
     EVENTS,
     FAILED,
@@ -120,27 +120,35 @@ class DbosJobQueue:
         return status
 
     def _get(self, tenant: str, job_id: str) -> Job:
-        return self._job(self._owned(tenant, job_id))
-
-    def _job(self, status: WorkflowStatus) -> Job:
-        position = None
-        if job_status_of(status) is JobStatus.QUEUED:
-            position = queue_positions(self._client, str(status.authenticated_user)).get(status.workflow_id)
-        return job_of(status, position)
+        status = self._owned(tenant, job_id)
+        if job_status_of(status) is not JobStatus.QUEUED:
+            return job_of(status, None)
+        return job_of(status, queue_positions(self._client, tenant).get(job_id))
 
     def _enqueue(self, job: NewJob) -> Job:
+        found = self._find(job.job_id)
+        if found is not None:
+            return self._repeated(found, job)
+        waiting = waiting_jobs(self._client)
+        if is_full(count_waiting(waiting, job.tenant), self._limits):
+            check_queue_room(measure_depth(self._client, job.tenant), self._limits)
+        # In a transaction of ours: DBOS's own would wait without end for a locked database.
+        with self.database.engine.begin() as connection:
+            self._client.enqueue_in_transaction(connection, _options(job), to_plain(job))
         status = self._find(job.job_id)
         if status is None:
-            check_queue_room(measure_depth(self._client, job.tenant), self._limits)
-            # In a transaction of ours: DBOS's own would wait without end for a locked database.
-            with self.database.engine.begin() as connection:
-                self._client.enqueue_in_transaction(connection, _options(job), to_plain(job))
-            status = self._find(job.job_id)
-        if status is None:
             raise JobStoreUnavailable("the job database lost a job that was just written")
-        if new_job_of(status).tenant != job.tenant or new_job_of(status).body_hash != job.body_hash:
+        if job_status_of(status) is not JobStatus.QUEUED or new_job_of(status) != job:
+            return self._repeated(status, job)
+        priority = PRIORITIES[job.request.priority]
+        own = (other for other in waiting if other.authenticated_user == job.tenant)
+        return job_of(status, 1 + sum((other.priority or 0) <= priority for other in own))
+
+    def _repeated(self, status: WorkflowStatus, job: NewJob) -> Job:
+        known = new_job_of(status)
+        if (known.tenant, known.body_hash) != (job.tenant, job.body_hash):
             raise IdempotencyConflict("this idempotency key was used with another request")
-        return self._job(status)
+        return self._get(job.tenant, job.job_id)
 
     def _cancel(self, tenant: str, job_id: str) -> Job:
         if job_status_of(self._owned(tenant, job_id)).ended:

@@ -3,7 +3,8 @@
 import base64
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from dbos import DBOSClient, WorkflowStatus
@@ -46,26 +47,30 @@ def list_page(client: DBOSClient, tenant: str, filters: JobFilters, cursor: str 
     )
 
 
+def waiting_jobs(client: DBOSClient, tenant: str | None = None) -> list[WorkflowStatus]:
+    """Return waiting jobs, without input and output, in the order in which a tenant's are taken: priority, then age."""
+    found = client.list_workflows(name=WORKFLOW, status=WAITING, user=tenant, load_input=False, load_output=False)
+    waiting = [status for status in found if job_status_of(status) is JobStatus.QUEUED]
+    return sorted(waiting, key=lambda status: (status.priority or 0, status.created_at or 0))
+
+
 def queue_positions(client: DBOSClient, tenant: str) -> dict[str, int]:
-    """Return the 1-based place of each of the tenant's waiting jobs: by priority, then by age."""
-    waiting = _waiting(client, tenant)
-    waiting.sort(key=lambda status: (status.priority or 0, status.created_at or 0))
-    return {status.workflow_id: place for place, status in enumerate(waiting, start=1)}
+    """Return the 1-based place of each of the tenant's waiting jobs."""
+    return {status.workflow_id: place for place, status in enumerate(waiting_jobs(client, tenant), start=1)}
+
+
+def count_waiting(waiting: Sequence[WorkflowStatus], tenant: str) -> QueueDepth:
+    """Count waiting jobs, the tenant's and all, without measuring how fast they leave."""
+    return QueueDepth(
+        tenant_waiting=sum(status.authenticated_user == tenant for status in waiting),
+        total_waiting=len(waiting),
+        drained_per_s=None,
+    )
 
 
 def measure_depth(client: DBOSClient, tenant: str) -> QueueDepth:
     """Count waiting jobs, and measure how fast jobs have ended in the last ten minutes."""
-    waiting = _waiting(client, None)
-    return QueueDepth(
-        tenant_waiting=sum(status.authenticated_user == tenant for status in waiting),
-        total_waiting=len(waiting),
-        drained_per_s=_drain_rate(client) if waiting else None,
-    )
-
-
-def _waiting(client: DBOSClient, tenant: str | None) -> list[WorkflowStatus]:
-    found = client.list_workflows(name=WORKFLOW, status=WAITING, user=tenant, load_input=False, load_output=False)
-    return [status for status in found if job_status_of(status) is JobStatus.QUEUED]
+    return replace(count_waiting(waiting_jobs(client), tenant), drained_per_s=_drain_rate(client))
 
 
 def _drain_rate(client: DBOSClient) -> float | None:
