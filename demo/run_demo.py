@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.status import Status
 from rich.text import Text
 
 from demo.demo_server import PROJECT_FOLDER, DemoServer, ServerDied, free_port, running_server
@@ -54,13 +55,23 @@ class Demo:
     client: RayScribeClient
     recording: Path
     timings: Timings = field(default_factory=Timings)
+    told: list[str] = field(default_factory=list)
+    """What the server has said about its start."""
 
     def start(self) -> None:
         """Wait for the server to answer."""
         with console.status("starting Ray and the application …") as status:
-            self.server.wait_until_live(lambda words: status.update(f"starting … {words[:100]}"))
+            self.server.wait_until_live(lambda words: self._show_start(status, words))
         self.timings.live_s = self.server.age_s
         say(f"✓ the server answers on {self.server.url} after {self.timings.live_s:.0f} s; models go on loading")
+
+    def _show_start(self, status: Status, words: str) -> None:
+        if not words or words in self.told:
+            return
+        self.told.append(words)
+        status.update(f"starting … {words}")
+        if not console.is_terminal:
+            say(f"+{self.server.age_s:.0f} s  {words}")
 
     def transcribe(self) -> JobBody:
         """Submit the recording, follow it to its end and return the job."""
@@ -102,7 +113,7 @@ class Demo:
             say(line)
         if any("demo model" in line for line in models):
             say("Demo models are real architectures of toy size that know a small vocabulary of synthetic voices.")
-            say("For your own recordings: rayscribe models pull small, then start again.")
+            say("For recordings of your own: `rayscribe models pull small`, then start again (see `rayscribe doctor`).")
         metrics = job["metrics"] or {}
         say(
             f"{clock(metrics.get('input_duration_s') or 0)} of audio in {metrics.get('processing_s') or 0:.1f} s "
@@ -145,12 +156,10 @@ def model_lines(job: JobBody) -> list[str]:
     for role, model in (job["versions"] or {}).items():
         if not isinstance(model, dict) or "backend" not in model:
             continue
-        kind = " — a demo model" if model.get("demo") else ""
-        instead = f", because {model['fallback']['reason']}" if model.get("fallback") else ""
-        digest = (model.get("checkpoint_hash") or "")[:19]
-        lines.append(
-            f"{role:<9} {model['model']} ({model['backend']}, {model.get('compute_type')}, {digest}){kind}{instead}"
-        )
+        demo = " — a demo model" if model.get("demo") else ""
+        instead = f", instead of {model['fallback']['wanted']}" if model.get("fallback") else ""
+        details = f"{model['backend']}, {model.get('compute_type')}, {(model.get('checkpoint_hash') or '')[:19]}"
+        lines.append(f"{role:<9} {model['model']} ({details}){demo}{instead}")
     return lines
 
 
@@ -167,7 +176,7 @@ def next_commands(url: str) -> None:
 def title(text: str) -> None:
     """Print a heading."""
     console.print()
-    console.print(text, style="bold")
+    console.print(text, style="bold", soft_wrap=True)
 
 
 def say(text: str) -> None:

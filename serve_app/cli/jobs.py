@@ -72,16 +72,11 @@ def _print_json(value: object) -> None:
 
 
 def _print_table(found: list["JobBody"]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for name in ("ID", "STATUS", "STAGE", "RECORDING", "COLLECTION", "CREATED"):
-        table.add_column(name, no_wrap=name == "ID", overflow="fold")
-    for job in found:
-        table.add_row(*_row(job))
-    console = Console()
-    console.print(table, width=None if console.is_terminal else 160, soft_wrap=True)
+    """Print aligned lines that are never cut, so that ids can be copied and lines be searched."""
+    rows = [("ID", "STATUS", "STAGE", "CREATED", "RECORDING", "COLLECTION"), *map(_row, found)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        typer.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _row(job: "JobBody") -> tuple[str, ...]:
@@ -92,7 +87,7 @@ def _row(job: "JobBody") -> tuple[str, ...]:
         job["id"],
         job["status"],
         stage,
+        job["created_at"][:16].replace("T", " "),
         job["recording"].get("filename", ""),
         job["collection"] or "",
-        job["created_at"],
     )

@@ -57,10 +57,13 @@ def print_hits(console: "Console", hits: Sequence["HitBody"]) -> None:
 def _hit_line(number: int, hit: "HitBody") -> "Text":
     from rich.text import Text
 
+    said = Text(hit["text"])
+    for span in hit.get("highlights") or ():
+        said.stylize("bold", span["start"], span["end"])
     return Text.assemble(
         f"  {number}. ",
         (f"{hit['score']:.3f}  ", "bold green"),
         (f"{hit['recording']} {clock(hit['start_s'])} – {clock(hit['end_s'])}  ", "dim"),
         (f"{', '.join(hit['speakers'])}  " if hit["speakers"] else "", "cyan"),
-        hit["text"],
+        said,
     )

@@ -1,6 +1,6 @@
 """What the server answers, as far as this client reads it. Servers may add fields, and never rename one."""
 
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 
 class RecordingBody(TypedDict, total=False):
@@ -59,6 +59,13 @@ class TranscriptBody(TypedDict):
     segments: list[SegmentBody]
 
 
+class SpanBody(TypedDict):
+    """Characters of a text."""
+
+    start: int
+    end: int
+
+
 class HitBody(TypedDict):
     """One found passage."""
 
@@ -71,6 +78,8 @@ class HitBody(TypedDict):
     end_s: float
     speakers: list[str]
     text: str
+    highlights: NotRequired[list[SpanBody]]
+    """What in the text answers the query."""
     audio: str
 
 

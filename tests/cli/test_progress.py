@@ -1,10 +1,12 @@
 import io
+from typing import Any
 
 from rich.console import Console
 
 from pipelines.domain.job import JobEvent
 from serve_app.cli.progress import job_view, show_all
-from serve_app.cli.wording import clock, size
+from serve_app.cli.wording import clock, print_hits, size
+from tests.client.standin import HIT
 
 EVENTS = (
     JobEvent(id=0, type="queued"),
@@ -49,6 +51,15 @@ def test_without_a_terminal_there_are_plain_lines() -> None:
     assert lines == [
         "queued", "started", "prepare (0%)", "transcribe (1%)", "01:01.5  Hi", "diarize (80%)", "succeeded",
     ]  # fmt: skip
+
+
+def test_words_that_match_stand_out() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    hit: Any = HIT | {"highlights": [{"start": 4, "end": 8}]}
+    print_hits(console, [hit])
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    assert "The \x1b[1mexam\x1b[0m is on Friday." in file.getvalue()
 
 
 def test_clock() -> None:

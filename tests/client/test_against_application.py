@@ -82,6 +82,20 @@ def test_transcript_in_each_format(client: RayScribeClient, recording: Path, for
     assert "the exam is in june" in client.transcript_text(job_id, form)
 
 
+def test_what_was_said_is_found_again(client: RayScribeClient, recording: Path) -> None:
+    job_id = client.submit(recording, {"features": FEATURES, "collection": "talks"})["id"]
+    list(client.events(job_id))
+    hits = client.search("exam in june", ["talks"], top_k=3, mode="hybrid")["hits"]
+    assert hits[0]["job_id"] == job_id
+    assert "the exam is in june" in hits[0]["text"]
+    assert hits[0]["recording"] == "exam talk.wav"
+    speaker = client.search("exam", ["talks"], filters={"speakers": ["SPEAKER_01"]})["hits"]
+    assert all("SPEAKER_01" in hit["speakers"] for hit in speaker)
+    with pytest.raises(RequestRefused) as caught:
+        client.search("exam", ["nowhere"])
+    assert caught.value.status == 404
+
+
 def test_same_key_is_the_same_job(client: RayScribeClient, recording: Path) -> None:
     first, second = (client.submit(recording, {}, idempotency_key="k")["id"] for _ in range(2))
     assert first == second

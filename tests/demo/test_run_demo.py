@@ -1,7 +1,7 @@
 """The demo's steps against a stand-in server; the real thing is what CI runs as `make demo`."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +76,26 @@ def test_demo_prints_transcript_hits_and_what_ran(demo: Demo, server: StandIn, p
     text = printed.getvalue()
     assert "00:01.2 – 00:04.9  SPEAKER_00  Good morning." in text
     assert text.count("0.812  talk.wav 05:01.2 – 05:18.0  SPEAKER_00  The exam is on Friday.") == 3
-    assert (
-        "demo-asr (faster-whisper, int8, sha256:0123456789ab) — a demo model, because small: it is not on disk" in text
-    )
+    assert "demo-asr (faster-whisper, int8, sha256:0123456789ab) — a demo model, instead of small" in text
     assert "Demo models are real architectures of toy size" in text
     assert "02:45.2 of audio in 33.0 s (real-time factor 0.200); first words 12 s after the start" in text
     assert all(name.encode() in server.bodies[0] for name in ("diarization", "word_timestamps", "index"))
+
+
+def test_start_is_told_once_a_line_without_a_terminal(
+    demo: Demo, printed: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait_until_live(on_wait: Callable[[str], None]) -> None:
+        for words in ("", "1 of 6 parts ready", "1 of 6 parts ready", "4 of 6 parts ready"):
+            on_wait(words)
+
+    monkeypatch.setattr(demo.server, "wait_until_live", wait_until_live)
+    demo.start()
+    assert printed.getvalue().splitlines() == [
+        "  +12 s  1 of 6 parts ready",
+        "  +12 s  4 of 6 parts ready",
+        "  ✓ the server answers on http://127.0.0.1:8000 after 12 s; models go on loading",
+    ]
 
 
 def test_real_models_are_not_called_toys(demo: Demo, server: StandIn, printed: io.StringIO) -> None:
