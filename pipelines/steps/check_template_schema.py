@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 from pipelines.domain.template import Schema
 from pipelines.steps.minimal_value import allowed_types
 
-_KNOWN_KEYWORDS = {
+KNOWN_KEYWORDS = {
     *("$schema", "$id", "title", "description", "type", "enum", "const", "anyOf", "default", "examples"),
     *("properties", "required", "additionalProperties", "items", "minItems", "maxItems"),
     *("minLength", "maxLength", "minimum", "maximum"),
@@ -50,7 +50,7 @@ def schema_problems(schema: Schema) -> list[str]:
 
 
 def _problems(schema: Schema, path: str) -> Iterator[str]:
-    unknown = sorted(key for key in schema if key not in _KNOWN_KEYWORDS and not key.startswith("x-"))
+    unknown = sorted(key for key in schema if key not in KNOWN_KEYWORDS and not key.startswith("x-"))
     if unknown:
         yield f"{path}: {', '.join(unknown)} is not supported"
     if "x-extract" in schema:

@@ -91,7 +91,7 @@ def _fill_property(name: str, schema: Schema, source: Source) -> object:
 def _fill_list(schema: Schema, hint: Hint, source: Source) -> list[object]:
     limit = min(cast(int, schema["maxItems"]), cast(int, hint.get("count", schema["maxItems"])))
     item = cast(Schema, schema["items"])
-    values = _LISTS[str(hint["take"])](hint, item, limit, source) if hint else []
+    values = LISTS[str(hint["take"])](hint, item, limit, source) if hint else []
     missing = cast(int, schema.get("minItems", 0)) - len(values)
     return values + [minimal_value(item) for _ in range(missing)]
 
@@ -99,7 +99,7 @@ def _fill_list(schema: Schema, hint: Hint, source: Source) -> list[object]:
 def _find(hint: Hint, schema: Schema, source: Source) -> object:
     if not hint:
         return _NOTHING
-    return _VALUES[str(hint["take"])](hint, schema, source)
+    return VALUES[str(hint["take"])](hint, schema, source)
 
 
 def _fitted(value: object, schema: Schema) -> object:
@@ -228,7 +228,7 @@ def _take_tidy(hint: Hint, schema: Schema, source: Source) -> object:
 
 
 _Take = Callable[[Hint, Schema, Source], object]
-_VALUES: dict[str, _Take] = {
+VALUES: dict[str, _Take] = {
     "salient": _take_salient,
     "title": _take_salient,
     "sentences": _take_sentences,
@@ -249,7 +249,7 @@ _VALUES: dict[str, _Take] = {
     "label": lambda hint, schema, source: source.label or _NOTHING,
     "label_confidence": lambda hint, schema, source: source.label_confidence,
 }
-_LISTS: dict[str, Callable[[Hint, Schema, int, Source], list[object]]] = {
+LISTS: dict[str, Callable[[Hint, Schema, int, Source], list[object]]] = {
     "salient": _list_salient,
     "sentences": _list_sentences,
     "label_sentences": _list_label_sentences,

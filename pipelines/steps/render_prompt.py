@@ -10,7 +10,7 @@ from pipelines.errors import TemplateInvalid
 PARAMETERS = frozenset({"labels", "target_language"})
 """What a request may bring along; a template declares those it needs in ``x-parameters``."""
 
-_SAMPLE: dict[str, object] = {
+VARIABLES: dict[str, object] = {
     "language": "en",
     "speakers": ["SPEAKER_00", "SPEAKER_01"],
     "timed": True,
@@ -42,5 +42,5 @@ def check_prompt(prompt: str, parameters: Sequence[str]) -> None:
     """
     missing = PARAMETERS - set(parameters)
     for parts in (1, 3):
-        known = {name: value for name, value in _SAMPLE.items() if name not in missing}
+        known = {name: value for name, value in VARIABLES.items() if name not in missing}
         render_prompt(prompt, known | {"parts": parts})
