@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import psutil
 import ray
 import yaml
 from ray import serve
+from ray._private import node as ray_node
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ServeDeploySchema
 
@@ -141,6 +142,9 @@ def _private_ray(*, verbose: bool, pretended_gpus: int) -> Iterator[None]:
     """Start Ray for this process alone, in a folder of its own that is removed afterwards."""
     folder = tempfile.mkdtemp(prefix="rayscribe-")
     os.environ.update(_ENVIRONMENT)
+    # Without a dashboard, Ray's API server has one module left: usage statistics. Switched off, it still asks the
+    # cloud's metadata service where it runs (get_cluster_config_to_report), and costs a process of 100 MB.
+    vars(ray_node)["Node"].start_api_server = lambda self, **_: None
     try:
         _start_ray(folder, verbose=verbose, pretended_gpus=pretended_gpus)
         yield
@@ -166,8 +170,17 @@ def _start_ray(folder: str, *, verbose: bool, pretended_gpus: int) -> None:
             return
         except Exception as error:
             ray.shutdown()
+            _kill_processes_of(f"{folder}/{attempt}")
             if attempt == _START_ATTEMPTS:
                 raise ModelUnavailable(f"Ray did not start on this machine: {error}") from error
+
+
+def _kill_processes_of(session: str) -> None:
+    """Kill what a start that failed left behind: Ray stops only what it knows to be running."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if any(session in argument for argument in process.cmdline()):
+                process.kill()
 
 
 def _deploy(document: dict[str, Any]) -> str:

@@ -8,6 +8,8 @@ PRIVATE_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",  # serving uses what is on disk; only `rayscribe models pull` downloads
     "PYANNOTE_METRICS_ENABLED": "false",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray reports even that reporting is switched off (usage_stats_head.py): to a port where nobody listens.
+    "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/",
     "TOKENIZERS_PARALLELISM": "false",  # a tokenizer that forks its threads warns about it into the log
     "VLLM_NO_USAGE_STATS": "1",
 }
