@@ -15,6 +15,8 @@ from serve_app.deployments.passage_store import PassageStoreDeployment
 from serve_app.deployments.reranker import RerankerDeployment
 from serve_app.deployments.transcriber import TranscriberDeployment
 from serve_app.ingress import Ingress
+from serve_app.language_model import DEPLOYMENT_NAME as LANGUAGE_MODEL
+from serve_app.language_model import build_language_model
 from serve_app.privacy import PRIVATE_ENVIRONMENT
 from serve_app.settings import Settings
 
@@ -50,6 +52,8 @@ def build_application(settings: Settings) -> Application:
     }
     if settings.reranker.chain:
         handles["Reranker"] = _deploy("Reranker", RerankerDeployment, settings, threads=settings.reranker.threads)
+    if settings.language_model.backend == "vllm":
+        handles[LANGUAGE_MODEL] = build_language_model(settings)
     runner = _deploy("JobRunner", JobRunner, settings, **handles)
     return _deploy("Ingress", serve.ingress()(Ingress), settings, JobRunner=runner, **handles)
 

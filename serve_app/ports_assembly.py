@@ -7,6 +7,8 @@ from pipelines.engines.extractive_analyst import ExtractiveAnalyst
 from pipelines.flows.enhance_transcript import LanguagePorts
 from pipelines.ports import LanguageModel
 from pipelines.templates import load_templates
+from serve_app.language_model import DEPLOYMENT_NAME as LANGUAGE_MODEL
+from serve_app.language_model import connect_language_model, understanding_options
 from serve_app.remote_passages import RemotePassageStore
 from serve_app.remote_ports import (
     RemoteDiarizer,
@@ -40,7 +42,7 @@ def assemble_ports(handles: dict[str, Any], settings: Settings, guard: Guard) ->
     policy = settings.resilience.model
     reranker = handles.get("Reranker")
     embedder = RemoteEmbedder(handles["Embedder"], "embedder", guard, policy)
-    language_model = None
+    language_model = connect_language_model(settings, guard, handles.get(LANGUAGE_MODEL))
     return RemotePorts(
         reader=RemoteRecordingReader(settings.data.artifacts, settings.audio.detector),
         transcriber=RemoteTranscriber(handles["Transcriber"], "transcriber", guard, policy),
@@ -53,5 +55,6 @@ def assemble_ports(handles: dict[str, Any], settings: Settings, guard: Guard) ->
             templates=load_templates([SHIPPED_TEMPLATES, *settings.templates.folders]),
             analyst=ExtractiveAnalyst(embedder),
             model=language_model,
+            options=understanding_options(settings),
         ),
     )

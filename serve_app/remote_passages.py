@@ -12,7 +12,7 @@ from serve_app.settings import Policy, ResilienceSettings
 
 
 class RemotePassageStore:
-    """Implements PassageStore; reading and writing have policies of their own."""
+    """Implements PassageStore and CollectionReplacer; reading and writing have policies of their own."""
 
     def __init__(self, handle: Any, guard: Guard, resilience: ResilienceSettings) -> None:
         """Take the owner's handle."""
@@ -68,6 +68,41 @@ class RemotePassageStore:
     async def delete_collection(self, tenant: str, collection: str) -> None:
         """Remove a collection."""
         await self._perform(self._writing, "delete_collection", tenant, collection)
+
+    async def begin_replacement(self, tenant: str, collection: str, embedder: ModelInfo) -> bool:
+        """Make room for another embedder's vectors."""
+        begun: bool = await self._perform(self._writing, "begin_replacement", tenant, collection, embedder)
+        return begun
+
+    async def scan(
+        self, tenant: str, collection: str, *, cursor: str | None, limit: int
+    ) -> tuple[tuple[Passage, ...], str | None]:
+        """Return the next passages of a collection."""
+        found: tuple[tuple[Passage, ...], str | None] = await self._perform(
+            self._reading, "scan", tenant, collection, cursor=cursor, limit=limit
+        )
+        return found
+
+    async def fill_replacement(
+        self,
+        tenant: str,
+        collection: str,
+        embedder: ModelInfo,
+        passages: Sequence[Passage],
+        embeddings: Sequence[Embedding],
+    ) -> None:
+        """Write passages into the replacement."""
+        arguments = (tenant, collection, embedder, tuple(passages), tuple(embeddings))
+        await self._perform(self._writing, "fill_replacement", *arguments)
+
+    async def complete_replacement(
+        self, tenant: str, collection: str, embedder: ModelInfo, *, limit: int
+    ) -> tuple[Passage, ...]:
+        """Switch to the replacement, or say what it lacks."""
+        lacking: tuple[Passage, ...] = await self._perform(
+            self._writing, "complete_replacement", tenant, collection, embedder, limit=limit
+        )
+        return lacking
 
     async def _perform(self, policy: Policy, verb: str, *arguments: Any, **options: Any) -> Any:
         try:

@@ -182,8 +182,6 @@ class ModelSettings(Section):
     """CPU threads of the engine. Set explicitly: Ray gives a replica with a fractional CPU one thread."""
     batch_size: int = Field(default=8, gt=0)
     """Windows, texts or pairs in one batch of the model."""
-    batch_wait_s: float = Field(default=0.005, ge=0)
-    """How long the embedder or reranker waits for company before it starts a batch that is not full."""
 
 
 class LanguageModelSettings(Section):

@@ -2,11 +2,13 @@
 
 from typing import Any
 
-from pipelines.ports import PassageStore
+from pipelines.ports import CollectionReplacer, PassageStore
 from serve_app.logs import configure_logs
 from serve_app.settings import Settings
 
-_VERBS = frozenset(name for name in vars(PassageStore) if not name.startswith("_"))
+_VERBS = frozenset(
+    name for port in (PassageStore, CollectionReplacer) for name in vars(port) if not name.startswith("_")
+)
 
 
 class PassageStoreDeployment:
