@@ -15,6 +15,10 @@ ModelT = TypeVar("ModelT")
 def load_flag_model(build: Callable[[], ModelT], name: str) -> ModelT:
     """Build a model. Raises ModelUnavailable, which names it, for whatever the libraries raise."""
     try:
+        from transformers.utils.logging import disable_progress_bar
+
+        quiet: Callable[[], None] = disable_progress_bar
+        quiet()
         return build()
     except Exception as error:
         raise ModelUnavailable(f"{name} could not be loaded ({type(error).__name__})") from error

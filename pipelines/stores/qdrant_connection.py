@@ -53,13 +53,17 @@ class LocalConnection:
         self._location = str(location)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="qdrant")
         self._client: QdrantClient | None = None
+        self._closed = False
 
     async def call(self, method: str, **arguments: Any) -> Any:
         """Run the method in the one thread."""
+        if self._closed:
+            raise PassageStoreUnavailable("the vector store is closed")
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, method, arguments)
 
     async def close(self) -> None:
         """Wait for the call under way, then unlock the folder."""
+        self._closed = True
         if self._client is not None:
             client, self._client = self._client, None
             await asyncio.get_running_loop().run_in_executor(self._thread, client.close)

@@ -13,7 +13,7 @@ from qdrant_client import models
 
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import CollectionInfo, Embedding, Hit, Passage, SearchFilters, SearchMode
-from pipelines.errors import EmbedderMismatch, NotFound
+from pipelines.errors import EmbedderMismatch, NotFound, PassageStoreUnavailable
 from pipelines.stores.collection_names import physical_name
 from pipelines.stores.qdrant_collections import PhysicalCollection, QdrantCollections
 from pipelines.stores.qdrant_connection import CollectionMissing, Connection, LocalConnection, ServerConnection
@@ -49,7 +49,11 @@ class QdrantPassageStore:
         if str(location).startswith(("http://", "https://")):
             return cls(ServerConnection(str(location), api_key=api_key, timeout_s=timeout_s))
         connection = LocalConnection(location)
-        await connection.call("get_aliases")
+        try:
+            await connection.call("get_aliases")
+        except PassageStoreUnavailable:
+            await connection.close()
+            raise
         return cls(connection)
 
     async def close(self) -> None:
