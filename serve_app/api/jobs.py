@@ -1,14 +1,14 @@
 """Jobs: submit, list, read, cancel, erase, retry."""
 
 import secrets
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime
 
 from pipelines.domain.job import Job, JobFilters, JobRequest, JobStatus, Upload
-from pipelines.errors import NotAvailable
+from pipelines.errors import InvalidRequest, NotAvailable
 from pipelines.flows.erase_job import erase_job
 from pipelines.flows.read_job import read_job
 from pipelines.flows.submit_job import new_job_id, submit_job
@@ -75,8 +75,8 @@ async def list_jobs(
     filters = JobFilters(
         status=JobStatus(status) if status else None,
         collection=collection,
-        created_after=_text(created_after),
-        created_before=_text(created_before),
+        created_after=_utc(created_after, "created_after"),
+        created_before=_utc(created_before, "created_before"),
     )
     page = await services.jobs.list_jobs(caller.tenant, filters, cursor=cursor, limit=limit)
     return JobList(
@@ -152,5 +152,8 @@ def _refuse_unbuilt(request: Request) -> None:
             raise NotAvailable(f"the header {name} is not available in this deployment", name)
 
 
-def _text(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None
+def _utc(moment: datetime | None, param: str) -> str | None:
+    try:
+        return moment.astimezone(UTC).isoformat() if moment else None
+    except OverflowError:
+        raise InvalidRequest("this moment is before the first or after the last year", param) from None

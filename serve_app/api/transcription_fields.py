@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipelines.domain.transcript import Task, TranscriptionOptions
 from pipelines.errors import InvalidRequest, NotAvailable
 from serve_app.api.job_fields import LANGUAGE_PATTERN, first_problem
 
-ResponseFormat = Literal["json", "text", "srt", "vtt", "verbose_json"]
+ResponseFormat = Literal["json", "text", "srt", "vtt", "verbose_json", "diarized_json"]
 Granularity = Literal["word", "segment"]
 WAITING_REQUEST = 1
 """Urgency: before jobs, after live windows."""
@@ -19,18 +19,6 @@ _LISTS = frozenset({"timestamp_granularities"})
 _NOT_BUILT = frozenset(
     {"include", "keywords", "languages", "known_speaker_names", "known_speaker_references", "logprobs"}
 )
-
-
-def _known_format(value: object) -> object:
-    if value == "diarized_json":
-        raise PydanticCustomError("not_available", "diarized_json is not available: submit a job with diarization")
-    return value
-
-
-def _not_streamed(value: object) -> object:
-    if str(value).lower() == "true":
-        raise PydanticCustomError("not_available", "streaming is not available here: a job's events stream")
-    return value
 
 
 class TranscriptionFields(BaseModel):
@@ -43,14 +31,14 @@ class TranscriptionFields(BaseModel):
     )
     language: str | None = Field(default=None, pattern=LANGUAGE_PATTERN, description="ISO 639; left out: detected.")
     prompt: str | None = Field(default=None, max_length=2_000, description="Names and terms to expect.")
-    response_format: Annotated[ResponseFormat, BeforeValidator(_known_format)] = "json"
+    response_format: ResponseFormat = "json"
     temperature: float = Field(
         default=0.0, ge=0.0, le=1.0, description="0: raised by itself where a result looks wrong."
     )
     timestamp_granularities: list[Granularity] = Field(
         default=["segment"], min_length=1, max_length=2, description="With `verbose_json` only."
     )
-    stream: Annotated[bool, BeforeValidator(_not_streamed)] = False
+    stream: bool = Field(default=False, description="Events as windows are transcribed; with `json` and `text`.")
     chunking_strategy: Literal["auto"] = Field(default="auto", description="Always: cut at silence, by the server.")
 
     @model_validator(mode="after")
@@ -61,13 +49,24 @@ class TranscriptionFields(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _streams_are_text(self) -> "TranscriptionFields":
+        if self.stream and self.response_format not in ("json", "text"):
+            raise PydanticCustomError("not_available", "only json and text can be streamed", {"param": "stream"})
+        return self
+
+    @property
+    def wants_speakers(self) -> bool:
+        """Whether somebody has to be told who speaks."""
+        return self.response_format == "diarized_json"
+
     def to_options(self, task: Task) -> TranscriptionOptions:
         """Return the flow's options. A temperature above 0 is used as it is, without fallback."""
         options = TranscriptionOptions(
             language=self.language,
             task=task,
             prompt=self.prompt,
-            word_timestamps="word" in self.timestamp_granularities,
+            word_timestamps="word" in self.timestamp_granularities or self.wants_speakers,
             urgency=WAITING_REQUEST,
         )
         return replace(options, temperatures=(self.temperature,)) if self.temperature else options

@@ -1,13 +1,15 @@
 """Transcriptions as OpenAI's clients expect them."""
 
 import math
+import string
 from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel
 
 from pipelines.domain.languages import language_name
-from pipelines.domain.transcript import Segment, Task, TranscriptionReport, WindowTranscript, Word
+from pipelines.domain.transcript import Diarization, Segment, Task, TranscriptionReport, WindowTranscript, Word
+from pipelines.steps.assign_speakers import assign_speakers
 
 _FRAMES_PER_S = 100
 """Whisper counts positions in frames of 10 ms."""
@@ -60,6 +62,25 @@ class VerboseTranscriptionBody(TranscriptionBody):
     words: list[VerboseWord] | None = None
 
 
+class DiarizedSegment(BaseModel):
+    """A stretch of one speaker."""
+
+    type: Literal["transcript.text.segment"] = "transcript.text.segment"
+    id: str
+    start: float
+    end: float
+    text: str
+    speaker: str
+
+
+class DiarizedTranscriptionBody(TranscriptionBody):
+    """``response_format=diarized_json``."""
+
+    task: Task = "transcribe"
+    duration: float
+    segments: list[DiarizedSegment]
+
+
 def plain_body(report: TranscriptionReport) -> TranscriptionBody:
     """Show the text."""
     return TranscriptionBody(text=report.transcript.text, usage=_usage(report))
@@ -82,6 +103,37 @@ def verbose_body(
         else None,
         words=[_word(word) for word in words] if "word" in granularities else None,
     )
+
+
+def diarized_body(report: TranscriptionReport, diarization: Diarization | None) -> DiarizedTranscriptionBody:
+    """Show who said what; speakers are ``A``, ``B``, … in order of appearance, and ``""`` where nobody was heard."""
+    attributed = assign_speakers(report.transcript, diarization) if diarization else report.transcript
+    letters = {speaker: _letter(place) for place, speaker in enumerate(attributed.speakers)}
+    return DiarizedTranscriptionBody(
+        text=report.transcript.text,
+        usage=_usage(report),
+        duration=report.transcript.duration_s,
+        segments=[
+            DiarizedSegment(
+                id=f"seg_{segment.id}",
+                start=segment.start_s,
+                end=segment.end_s,
+                text=segment.text,
+                speaker=letters.get(segment.speaker or "", ""),
+            )
+            for segment in attributed.segments
+        ],
+    )
+
+
+def _letter(place: int) -> str:
+    """Return ``A`` … ``Z``, ``AA``, ``AB``, … as spreadsheets name columns."""
+    letters = ""
+    place += 1
+    while place:
+        place, rest = divmod(place - 1, 26)
+        letters = string.ascii_uppercase[rest] + letters
+    return letters
 
 
 def _usage(report: TranscriptionReport) -> DurationUsage:

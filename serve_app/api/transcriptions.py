@@ -2,22 +2,31 @@
 
 import math
 import uuid
+from contextlib import AsyncExitStack
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from pipelines.domain.model import ModelInfo
-from pipelines.domain.transcript import Task, TranscriptionReport, WindowTranscript
+from pipelines.domain.transcript import Task
 from pipelines.errors import NotAvailable, NotFound, TooLarge
-from pipelines.flows.transcribe_recording import transcribe_recording
 from pipelines.steps.write_subtitles import write_transcript
 from serve_app.api.authentication import InferenceCaller
 from serve_app.api.client_presence import while_connected
 from serve_app.api.context import ServicesOf
 from serve_app.api.documentation import error_answers, form_body
-from serve_app.api.processing import windowing_options
+from serve_app.api.server_sent_events import EventStreamResponse
+from serve_app.api.streaming import started
 from serve_app.api.transcription_fields import TranscriptionFields, check_field_name, parse_transcription_fields
-from serve_app.api.transcription_shapes import TranscriptionBody, VerboseTranscriptionBody, plain_body, verbose_body
+from serve_app.api.transcription_shapes import (
+    DiarizedTranscriptionBody,
+    TranscriptionBody,
+    VerboseTranscriptionBody,
+    diarized_body,
+    plain_body,
+    verbose_body,
+)
+from serve_app.api.transcription_work import Transcribed, TranscriptionWork, run_alone, streamed
 from serve_app.api.transcripts import MEDIA_TYPES
 from serve_app.api.uploads import scratch_folder, take_upload
 from serve_app.services import Services
@@ -26,19 +35,20 @@ router = APIRouter(tags=["openai"])
 ANY_MODEL = "whisper-1"
 """What OpenAI's clients ask for when they have been told nothing else: the model that is loaded."""
 _FORM = form_body(TranscriptionFields, "The recording, at most half an hour; longer ones are jobs.")
-_TEXTS = {media_type.split(";")[0]: {"schema": {"type": "string"}} for media_type in MEDIA_TYPES.values()}
+_WRITTEN = (*MEDIA_TYPES.values(), "text/event-stream")
+_TEXTS = {media_type.split(";")[0]: {"schema": {"type": "string"}} for media_type in _WRITTEN}
 _RESPONSES = {200: {"content": _TEXTS}, **error_answers(404, 408, 415)}
-Transcribed = TranscriptionBody | VerboseTranscriptionBody
+ResultBody = TranscriptionBody | VerboseTranscriptionBody | DiarizedTranscriptionBody
 
 
 @router.post(
     "/v1/audio/transcriptions",
     summary="Transcribe a recording at once",
-    response_model=Transcribed,
+    response_model=ResultBody,
     responses=_RESPONSES,
     openapi_extra={"requestBody": _FORM},
 )
-async def transcriptions(request: Request, caller: InferenceCaller, services: ServicesOf) -> Transcribed | Response:
+async def transcriptions(request: Request, caller: InferenceCaller, services: ServicesOf) -> ResultBody | Response:
     """Answer with the text when the whole recording has been transcribed; the upload is gone afterwards."""
     return await _answer(request, services, caller.tenant, "transcribe")
 
@@ -46,60 +56,48 @@ async def transcriptions(request: Request, caller: InferenceCaller, services: Se
 @router.post(
     "/v1/audio/translations",
     summary="Translate a recording into English at once",
-    response_model=Transcribed,
+    response_model=ResultBody,
     responses=_RESPONSES,
     openapi_extra={"requestBody": _FORM},
 )
-async def translations(request: Request, caller: InferenceCaller, services: ServicesOf) -> Transcribed | Response:
+async def translations(request: Request, caller: InferenceCaller, services: ServicesOf) -> ResultBody | Response:
     """As transcriptions, where the model can translate."""
     if "translation" not in (await services.transcriber.info()).capabilities:
         raise NotAvailable("the loaded speech model does not translate", "model")
     return await _answer(request, services, caller.tenant, "translate")
 
 
-async def _answer(request: Request, services: Services, tenant: str, task: Task) -> Transcribed | Response:
+async def _answer(request: Request, services: Services, tenant: str, task: Task) -> ResultBody | Response:
     folder = f"{tenant}/requests/{uuid.uuid4()}"
-    async with scratch_folder(services.artifacts, folder):
-        form = await take_upload(request, services, folder, check_field_name)
-        fields = parse_transcription_fields(form.values)
-        check_model(fields, await services.transcriber.info())
-        recording = await services.reader.probe(form.file)
-        _check_length(services, recording.duration_s)
-        return await while_connected(request, _transcribe(services, form.file.artifact, fields, task))
+    async with AsyncExitStack() as resources:
+        await resources.enter_async_context(scratch_folder(services.artifacts, folder))
+        work = await _receive(request, services, folder, task)
+        if work.fields.stream:
+            events = streamed(work, resources.pop_all())
+            return EventStreamResponse(await while_connected(request, started(events)))
+        return _encode(await while_connected(request, run_alone(work)), work)
 
 
-async def _transcribe(
-    services: Services, artifact: str, fields: TranscriptionFields, task: Task
-) -> Transcribed | Response:
-    limits = services.settings.limits
-    windows: list[WindowTranscript] = []
-
-    async def remember(window: WindowTranscript) -> None:
-        windows.append(window)
-
-    report = await transcribe_recording(
-        services.reader,
-        services.transcriber,
-        artifact,
-        fields.to_options(task),
-        windowing_options(services.settings, max_duration_s=limits.request_audio_s),
-        on_window=remember,
-        min_duration_s=limits.minimum_request_s,
-    )
-    return _encode(report, windows, fields, task)
+async def _receive(request: Request, services: Services, folder: str, task: Task) -> TranscriptionWork:
+    form = await take_upload(request, services, folder, check_field_name)
+    fields = parse_transcription_fields(form.values)
+    check_model(fields, await services.transcriber.info())
+    recording = await services.reader.probe(form.file)
+    _check_length(services, recording.duration_s)
+    return TranscriptionWork(services=services, artifact=form.file.artifact, fields=fields, task=task)
 
 
-def _encode(
-    report: TranscriptionReport, windows: list[WindowTranscript], fields: TranscriptionFields, task: Task
-) -> Transcribed | Response:
-    form = fields.response_format
+def _encode(done: Transcribed, work: TranscriptionWork) -> ResultBody | Response:
+    form, transcript = work.fields.response_format, done.report.transcript
     if form == "json":
-        return plain_body(report)
+        return plain_body(done.report)
     if form == "verbose_json":
-        return verbose_body(report, windows, fields.timestamp_granularities, task)
+        return verbose_body(done.report, done.windows, work.fields.timestamp_granularities, work.task)
+    if form == "diarized_json":
+        return diarized_body(done.report, done.diarization)
     if form == "text":
-        return Response(f"{report.transcript.text}\n", media_type=MEDIA_TYPES["text"])
-    return Response(write_transcript(report.transcript, form), media_type=MEDIA_TYPES[form])
+        return Response(f"{transcript.text}\n", media_type=MEDIA_TYPES["text"])
+    return Response(write_transcript(transcript, form), media_type=MEDIA_TYPES[form])
 
 
 def check_model(fields: TranscriptionFields, loaded: ModelInfo) -> None:

@@ -19,7 +19,7 @@ async def test_the_openai_client_gets_vectors_in_order(world: World, form: Any) 
     if form == "float":
         assert [item.embedding for item in answer.data] == [pytest.approx(vector) for vector in expected]
     else:
-        assert isinstance(answer.data[0].embedding, str)
+        assert len(str(answer.data[0].embedding)) == 344
     assert default.data[0].embedding == pytest.approx(expected[0], abs=1e-6)
 
 

@@ -8,8 +8,9 @@ import openai
 import pytest
 
 from pipelines.domain.model import ModelInfo
+from pipelines.errors import ModelUnavailable
 from pipelines.fakes.models import FakeTranscriber
-from pipelines.fakes.scripted_speech import write_wav
+from pipelines.fakes.scripted_speech import Utterance, write_wav
 from serve_app.settings import Settings
 from tests.api.conftest import BuildWorld, World, listening
 from tests.api.test_authentication import KEYED
@@ -65,6 +66,30 @@ class TestWithTheOpenAiClient:
         assert [word.word for word in answer.words[:2]] == ["the", "exam"]
         assert 0.5 <= answer.words[0].start < answer.words[0].end <= 2.0
 
+    async def test_diarized_json(self, client: openai.AsyncOpenAI, wav: bytes) -> None:
+        # The asynchronous client's overloads forget this format; the synchronous one's have it.
+        answer: Any = await client.audio.transcriptions.create(  # type: ignore[call-overload]
+            model="whisper-1", file=("talk.wav", wav), response_format="diarized_json"
+        )
+
+        assert (answer.text, answer.duration, answer.task) == (TEXT, 4.5, "transcribe")
+        assert [(segment.speaker, segment.text) for segment in answer.segments] == [
+            ("A", "the exam is in june"),
+            ("B", "and who will grade it"),
+        ]
+
+    async def test_a_stream(self, client: openai.AsyncOpenAI, world: World) -> None:
+        utterances = [Utterance(start_s=40.0 * n + 1, end_s=40.0 * n + 3, text=f"part {n}") for n in range(3)]
+        stream = await client.audio.transcriptions.create(
+            model="whisper-1", file=("talk.wav", write_wav(utterances)), stream=True
+        )
+        *deltas, done = [event async for event in stream]
+
+        assert [event.type for event in deltas] == ["transcript.text.delta"] * 3
+        assert (done.type, done.text) == ("transcript.text.done", "part 0 part 1 part 2")  # type: ignore[union-attr]
+        assert "".join(event.delta for event in deltas) == "part 0 part 1 part 2"  # type: ignore[union-attr]
+        assert world.stored == []
+
     async def test_errors_are_the_clients_own(self, client: openai.AsyncOpenAI, wav: bytes) -> None:
         with pytest.raises(openai.NotFoundError) as refused:
             await client.audio.transcriptions.create(model="gpt-9", file=("talk.wav", wav))
@@ -104,8 +129,9 @@ async def transcribe(world: World, content: bytes, **fields: Any) -> httpx.Respo
 @pytest.mark.parametrize(
     ("fields", "code", "param"),
     [
-        ({"response_format": "diarized_json"}, "not_available", "response_format"),
-        ({"stream": "true"}, "not_available", "stream"),
+        ({"response_format": "srt", "stream": "true"}, "not_available", "stream"),
+        ({"response_format": "diarized_json", "stream": "true"}, "not_available", "stream"),
+        ({"stream": "maybe"}, "invalid_field", "stream"),
         ({"include[]": "logprobs"}, "not_available", "include"),
         ({"known_speaker_names[]": "Ann"}, "not_available", "known_speaker_names"),
         ({"chunking_strategy[type]": "server_vad"}, "not_available", "chunking_strategy"),
@@ -213,3 +239,39 @@ async def test_waiting_requests_go_before_jobs(build: BuildWorld, wav: bytes) ->
     await transcribe(await build(transcriber=Watched()), wav)
 
     assert set(urgencies) == {1}
+
+
+class BreakingTranscriber(FakeTranscriber):
+    """Breaks at the second window."""
+
+    async def transcribe(self, window: Any, options: Any) -> Any:
+        if window.index:
+            raise ModelUnavailable("the replica died")
+        return await super().transcribe(window, options)
+
+
+LONG = write_wav([Utterance(start_s=40.0 * n + 1, end_s=40.0 * n + 3, text=f"part {n}") for n in range(3)])
+
+
+async def test_a_stream_that_breaks_ends_with_the_clients_own_error(build: BuildWorld) -> None:
+    world = await build(transcriber=BreakingTranscriber())
+    async with listening(world.app) as address, openai.AsyncOpenAI(base_url=f"{address}/v1", api_key="x") as client:
+        stream = await client.audio.transcriptions.create(model="whisper-1", file=("a.wav", LONG), stream=True)
+
+        with pytest.raises(openai.APIError, match="the replica died"):
+            [event async for event in stream]
+
+    assert world.stored == []
+
+
+async def test_what_breaks_before_the_first_words_has_its_status(build: BuildWorld, wav: bytes) -> None:
+    class Dead(FakeTranscriber):
+        async def transcribe(self, window: Any, options: Any) -> Any:
+            raise ModelUnavailable("no replica")
+
+    world = await build(transcriber=Dead())
+
+    for fields in ({"stream": "true"}, {}, {"response_format": "diarized_json"}):
+        response = await transcribe(world, wav, **fields)
+        assert (response.status_code, response.json()["error"]["code"]) == (503, "model_unavailable")
+    assert world.stored == []
