@@ -29,30 +29,43 @@ class TimedText:
 
 def to_segments(pieces: Iterable[TimedText], window: Window, *, confidence: float) -> tuple[Segment, ...]:
     """Number the pieces that have text, with times inside the window and its speech, in order, none empty."""
-    segments: list[Segment] = []
-    earliest_s = window.start_s
-    for piece in pieces:
-        text = " ".join(piece.text.split())
-        if not text:
-            continue
-        words = tuple(clip_words(piece.words, window))
-        span = clip_to_speech(TimeSpan(start_s=piece.start_s, end_s=piece.end_s), window)
-        if words:
-            span = TimeSpan(start_s=words[0].start_s, end_s=words[-1].end_s)
-        start_s = min(max(span.start_s, earliest_s), window.end_s - _SHORTEST_S)
-        end_s = min(max(span.end_s, start_s + _SHORTEST_S), window.end_s)
-        segments.append(
-            Segment(
-                id=len(segments),
-                start_s=round(start_s, 3),
-                end_s=round(end_s, 3),
-                text=text,
-                confidence=confidence,
-                words=words,
-            )
+    kept = [piece for piece in pieces if piece.text.strip()]
+    words = iter(clip_words([word for piece in kept for word in piece.words], window))
+    own_words = [tuple(next(words) for _ in piece.words) for piece in kept]
+    spans = [
+        TimeSpan(start_s=own[0].start_s, end_s=own[-1].end_s)
+        if own
+        else clip_to_speech(TimeSpan(start_s=piece.start_s, end_s=piece.end_s), window)
+        for piece, own in zip(kept, own_words, strict=True)
+    ]
+    return tuple(
+        Segment(
+            id=number,
+            start_s=span.start_s,
+            end_s=span.end_s,
+            text=" ".join(piece.text.split()),
+            confidence=confidence,
+            words=own,
         )
-        earliest_s = end_s
-    return tuple(segments)
+        for number, (piece, span, own) in enumerate(zip(kept, in_order(spans, window), own_words, strict=True))
+    )
+
+
+def in_order(spans: Sequence[TimeSpan], window: Window) -> list[TimeSpan]:
+    """Move the ends of spans as little as it takes: each inside the window, none empty, none before the one before."""
+    shortest_s = min(_SHORTEST_S, (window.end_s - window.start_s) / (len(spans) + 1))
+    ordered: list[TimeSpan] = []
+    earliest_s = window.start_s
+    for span in spans:
+        start_s = max(span.start_s, earliest_s)
+        earliest_s = max(span.end_s, start_s + shortest_s)
+        ordered.append(TimeSpan(start_s=start_s, end_s=earliest_s))
+    latest_s = window.end_s
+    for place in reversed(range(len(ordered))):
+        end_s = min(ordered[place].end_s, latest_s)
+        latest_s = min(ordered[place].start_s, end_s - shortest_s)
+        ordered[place] = TimeSpan(start_s=round(latest_s, 3), end_s=round(end_s, 3))
+    return ordered
 
 
 def clip_to_speech(span: TimeSpan, window: Window) -> TimeSpan:
@@ -64,15 +77,13 @@ def clip_to_speech(span: TimeSpan, window: Window) -> TimeSpan:
     return TimeSpan(start_s=start_s, end_s=max(start_s, min(span.end_s, touched[-1].end_s)))
 
 
-def clip_words(words: Sequence[Word], window: Window) -> Iterable[Word]:
-    """Yield words in order, each inside the speech it touches most, none empty, none before the one before."""
-    earliest_s = window.start_s
-    for word in words:
-        span = _inside_one_speech_span(TimeSpan(start_s=word.start_s, end_s=word.end_s), window)
-        start_s = min(max(span.start_s, earliest_s), window.end_s - _SHORTEST_S)
-        end_s = min(max(span.end_s, start_s + _SHORTEST_S), window.end_s)
-        yield replace(word, start_s=round(start_s, 3), end_s=round(end_s, 3))
-        earliest_s = end_s
+def clip_words(words: Sequence[Word], window: Window) -> list[Word]:
+    """Return words in order, each inside the speech that it touches most, none empty, none before the one before."""
+    spans = [_inside_one_speech_span(TimeSpan(start_s=word.start_s, end_s=word.end_s), window) for word in words]
+    return [
+        replace(word, start_s=span.start_s, end_s=span.end_s)
+        for word, span in zip(words, in_order(spans, window), strict=True)
+    ]
 
 
 def split_words(words: Sequence[Word], written: Sequence[str]) -> list[TimedText]:

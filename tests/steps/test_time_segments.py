@@ -1,3 +1,8 @@
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from pipelines.domain.audio import TimeSpan, Window
 from pipelines.domain.transcript import Word
 from pipelines.steps.time_segments import TimedText, split_words, to_segments
@@ -35,6 +40,23 @@ def test_segments_come_in_order_and_are_never_empty() -> None:
         TimedText(text="c", start_s=119.999, end_s=125.0),
     )
     assert found == [(101.0, 103.0), (103.0, 103.02), (119.98, 120.0)]
+
+
+def test_what_lies_behind_the_window_is_moved_into_it_in_order() -> None:
+    found = times(
+        TimedText(text="a", start_s=118.0, end_s=124.0),
+        TimedText(text="b", start_s=124.0, end_s=126.0),
+        TimedText(text="c", start_s=126.0, end_s=128.0),
+    )
+    assert found == [(118.0, 119.96), (119.96, 119.98), (119.98, 120.0)]
+
+
+@given(st.lists(st.tuples(st.floats(90, 130), st.floats(90, 130)), max_size=30))
+def test_any_times_become_ordered_ones(pairs: list[tuple[float, float]]) -> None:
+    found = times(*(TimedText(text="a", start_s=start_s, end_s=end_s) for start_s, end_s in pairs))
+    assert len(found) == len(pairs)
+    assert all(100.0 <= start_s < end_s <= 120.0 for start_s, end_s in found)
+    assert all(before[1] <= after[0] for before, after in pairwise(found))
 
 
 def test_text_is_tidied_and_empty_text_leaves_no_segment() -> None:
