@@ -6,7 +6,7 @@ wrong is decoded again: without timestamp tokens, then hotter and hotter, until 
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -75,7 +75,7 @@ class FasterWhisperTranscriber:
         model = await asyncio.to_thread(_load_model, path, device, compute_type, cpu_threads)
         decoder = WhisperDecoder(model)
         batcher: Batcher = WindowBatcher(
-            lambda requests: _translated(decoder, requests),
+            lambda requests: run_translated(decoder, requests),
             batch_size=batch_size,
             max_waiting=max_waiting,
             on_batch=on_batch,
@@ -186,7 +186,10 @@ def _load_model(path: Path, device: str, compute_type: str, cpu_threads: int) ->
         raise _model_error(error, f"the speech recognizer {path.name!r} cannot be loaded") from error
 
 
-def _translated(decoder: WhisperDecoder, requests: Any) -> list[Decoding | LanguageGuess]:
+def run_translated(
+    decoder: WhisperDecoder, requests: Sequence[DecodingRequest | LanguageRequest]
+) -> list[Decoding | LanguageGuess]:
+    """Run a batch. Raises ModelOutOfMemory, ModelUnavailable for whatever CTranslate2 raises."""
     try:
         return decoder.run(requests)
     except (RuntimeError, ValueError, MemoryError) as error:
