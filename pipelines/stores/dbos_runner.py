@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-import os
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -17,11 +17,13 @@ from pipelines.flows.stage_plan import WORKFLOW_VERSION
 from pipelines.steps.check_queue_room import QueueLimits
 from pipelines.stores.dbos_database import JobDatabase, is_sqlite, sqlite_path
 from pipelines.stores.dbos_jobs import DbosJobQueue
+from pipelines.stores.dbos_reaper import Reaper
 from pipelines.stores.dbos_records import APPLICATION, QUEUE, WORKFLOW, JsonSerializer, now
 from pipelines.stores.dbos_retention import HOURLY, Retention, unschedule
 from pipelines.stores.dbos_steps import DbosStepRunner
 from pipelines.stores.dbos_upgrade import upgrade_jobs
 
+_HEIR = "runner"
 _LOCK_POLL_S = 0.1
 _BUSY_TIMEOUT_S = 30.0
 _THREADS = 16
@@ -38,8 +40,10 @@ class RunnerOptions:
     """Jobs at once of one tenant in this runner."""
     polling_interval_s: float = 0.05
     """How often the queue is looked at."""
-    executor_id: str = "runner"
-    """On SQLite always the same, because a successor takes over what this runner leaves; on PostgreSQL unique."""
+    executor_id: str | None = None
+    """None: on SQLite always the same, so that a successor takes over what this runner leaves; else a unique one."""
+    reaping_interval_s: float = 10.0
+    """On PostgreSQL: how often the jobs of dead runners are looked for."""
     version: str = WORKFLOW_VERSION
     """Unfinished jobs of another version start over."""
     max_recoveries: int = 50
@@ -54,11 +58,18 @@ class RunnerOptions:
 class DbosJobRunner:
     """Takes jobs from the queue and runs them, until ``close``. One a process: DBOS is a singleton."""
 
-    def __init__(self, database: JobDatabase, ports: RecordingPorts, options: RunnerOptions, lock: FileLock) -> None:
+    def __init__(
+        self, database: JobDatabase, ports: RecordingPorts, options: RunnerOptions, lock: FileLock | None
+    ) -> None:
         self._database = database
         self._ports = ports
         self._options = options
         self._lock = lock
+        self._executor_id = options.executor_id or (_HEIR if lock else f"{_HEIR}-{uuid.uuid4().hex}")
+        self._reaper = None
+        if lock is None:
+            self._reaper = Reaper(database, self._executor_id, options.version, options.reaping_interval_s)
+        self._reaping: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[object]] = set()
         self._closing = False
 
@@ -69,15 +80,16 @@ class DbosJobRunner:
         """Start running jobs in the current event loop, unfinished ones of a dead predecessor first.
 
         On SQLite this waits, without end, until no other runner holds the database: a draining replica and its
-        successor overlap. Cancelling it while it waits leaves nothing behind.
+        successor overlap. Cancelling it while it waits leaves nothing behind. On PostgreSQL runners work side by side.
         """
-        lock = await _take_lock(database_url)
+        lock = await _take_lock(database_url) if is_sqlite(database_url) else None
         try:
             database = await asyncio.to_thread(JobDatabase.open, database_url, _BUSY_TIMEOUT_S)
-            runner = cls(database, ports, options or RunnerOptions(), lock)
         except BaseException:
-            lock.release()
+            if lock is not None:
+                lock.release()
             raise
+        runner = cls(database, ports, options or RunnerOptions(), lock)
         try:
             await runner._start()
         except BaseException:
@@ -88,29 +100,40 @@ class DbosJobRunner:
     async def close(self) -> None:
         """Stop. Jobs under way stay as they are, for the next runner."""
         self._closing = True
-        for task in self._running:
+        under_way = [*self._running, *([self._reaping] if self._reaping else [])]
+        for task in under_way:
             task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*under_way, return_exceptions=True)
         # DBOS lends the loop its own thread pool and shuts that down here: use another, and leave the loop a new one.
         with ThreadPoolExecutor(1) as pool:
             await asyncio.get_running_loop().run_in_executor(pool, _destroy)
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
+        if self._reaper is not None:
+            await asyncio.to_thread(self._reaper.close)
         await asyncio.to_thread(self._database.close)
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     async def _start(self) -> None:
-        if self._database.embedded and (moved := await asyncio.to_thread(self._upgrade)):
-            logger.info("%d jobs of another workflow version start over", moved)
+        await asyncio.to_thread(self._prepare_database)
 
         async def run_job(enqueued: dict[str, object]) -> dict[str, object]:
             return await self._run(enqueued)
 
         DBOS(config=self._config())
         DBOS.workflow(name=WORKFLOW, max_recovery_attempts=self._options.max_recoveries)(run_job)
-        await asyncio.to_thread(self._register_queue)
         await asyncio.to_thread(self._schedule_erasure)
         DBOS.launch()  # in this loop's thread, so that workflows run in this loop, where the ports live
         await asyncio.to_thread(self._database.client.set_latest_application_version, self._options.version)
+        if self._reaper is not None:
+            self._reaping = asyncio.create_task(self._reaper.run())
+
+    def _prepare_database(self) -> None:
+        if self._reaper is not None:
+            self._reaper.show_life()
+        elif moved := upgrade_jobs(self._database.client, self._options.version):
+            logger.info("%d jobs of another workflow version start over", moved)
+        self._register_queue()
 
     def _register_queue(self) -> None:
         # Before the launch: a queue that is registered later is noticed only within a second.
@@ -134,14 +157,11 @@ class DbosJobRunner:
             keep_s=self._options.keep_results_s,
         ).schedule(HOURLY)
 
-    def _upgrade(self) -> int:
-        return upgrade_jobs(self._database.client, self._options.version)
-
     def _config(self) -> DBOSConfig:
         return DBOSConfig(
             name=APPLICATION,
             system_database_url=self._database.url,
-            executor_id=self._options.executor_id,
+            executor_id=self._executor_id,
             application_version=self._options.version,
             serializer=JsonSerializer(),
             max_executor_threads=_THREADS,
@@ -159,7 +179,7 @@ class DbosJobRunner:
         job = from_plain(NewJob, enqueued)
         steps = DbosStepRunner(self._database.client, job.job_id, patience_s=self._options.stage_patience_s)
         try:
-            await steps.note(runner=self._options.executor_id, started_at=await self._started_at(job.job_id))
+            await steps.note(runner=self._executor_id, started_at=await self._started_at(job.job_id))
             result = await process_recording(job, self._ports, steps, self._options.processing)
             return {"result": result}
         finally:
@@ -173,16 +193,14 @@ class DbosJobRunner:
 
 
 async def _take_lock(database_url: str) -> FileLock:
-    """Hold the embedded database's lock, which ends with this process; PostgreSQL takes any number of runners."""
-    path = sqlite_path(database_url) if is_sqlite(database_url) else os.devnull
-    lock = FileLock(f"{path}.runner.lock")
-    while is_sqlite(database_url):
+    """Hold the embedded database's lock; it ends with this process, however that dies."""
+    lock = FileLock(f"{sqlite_path(database_url)}.runner.lock")
+    while True:
         try:
             lock.acquire(timeout=0)
-            break
+            return lock
         except Timeout:
             await asyncio.sleep(_LOCK_POLL_S)
-    return lock
 
 
 def _destroy() -> None:

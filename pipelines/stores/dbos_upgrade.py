@@ -5,16 +5,17 @@ from dbos import DBOSClient, WorkflowStatus
 from pipelines.stores.dbos_records import QUEUE, UPGRADING, WORKFLOW
 
 
-def upgrade_jobs(client: DBOSClient, version: str) -> int:
+def upgrade_jobs(client: DBOSClient, version: str, executor_id: str | None = None) -> int:
     """Rewind unfinished jobs of another workflow version to their first step; return how many. Blocking.
 
-    Call it while no runner is alive. What their stages wrote is found by artifact, so nothing is computed twice. A
-    rewind needs an ended workflow, so each is cancelled first; the mark tells everyone (a status request, or whoever
-    comes after a crash in between) that this is no cancelled job.
+    Call it while no runner is alive, or for the jobs of one ``executor_id`` that is not. What their stages wrote is
+    found by artifact, so nothing is computed twice. A rewind needs an ended workflow, so each is cancelled first; the
+    mark tells everyone (a status request, or whoever comes after a crash in between) that this is no cancelled job.
     """
     unfinished = client.list_workflows(
         name=WORKFLOW,
         status=["ENQUEUED", "DELAYED", "PENDING", "CANCELLED"],
+        executor_id=executor_id,
         load_input=False,
         load_output=False,
     )

@@ -1,7 +1,7 @@
-"""What every JobQueue promises, over the fake and over DBOS on SQLite."""
+"""What every JobQueue promises, over the fake, and over DBOS on SQLite and PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from pipelines.steps.check_queue_room import QueueLimits
 from pipelines.stores.dbos_jobs import DbosJobQueue
 from pipelines.stores.dbos_runner import DbosJobRunner, RunnerOptions
 from tests.flows.recordings import DIALOGUE, fake_ports, new_job
+from tests.postgres import new_database
 
 LIMITS = QueueLimits(per_tenant=4, total=6)
 
@@ -60,12 +61,20 @@ class DbosHarness:
         await self.queue.close()
 
 
-@pytest.fixture(params=["fake", "dbos on sqlite"])
-async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Harness]:
+@pytest.fixture(params=["fake", "dbos on sqlite", "dbos on postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str | None]:
+    if request.param == "dbos on postgresql":
+        with new_database() as url:
+            yield url
+    else:
+        yield None if request.param == "fake" else f"sqlite:///{tmp_path}/jobs.sqlite"
+
+
+@pytest.fixture
+async def harness(database_url: str | None) -> AsyncIterator[Harness]:
     harness: Harness = FakeHarness()
-    if request.param != "fake":
-        url = f"sqlite:///{tmp_path}/jobs.sqlite"
-        harness = DbosHarness(url, await DbosJobQueue.connect(url, LIMITS))
+    if database_url is not None:
+        harness = DbosHarness(database_url, await DbosJobQueue.connect(database_url, LIMITS))
     yield harness
     await harness.close()
 

@@ -44,7 +44,11 @@ async def serve(database_url: str, folder: Path) -> None:
         passages=InMemoryPassageStore(),
     )
     say("starting")
-    await DbosJobRunner.launch(database_url, ports, RunnerOptions(polling_interval_s=0.02))
+    await DbosJobRunner.launch(
+        database_url,
+        ports,
+        RunnerOptions(concurrency=1, concurrency_per_tenant=1, polling_interval_s=0.02, reaping_interval_s=0.5),
+    )
     say("ready")
     await asyncio.Event().wait()
 

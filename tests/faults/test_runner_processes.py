@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -63,15 +64,21 @@ class World:
                 await asyncio.sleep(0.02)
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    url = f"sqlite:///{tmp_path}/jobs.sqlite"
-    world = World(url, tmp_path, await DbosJobQueue.connect(url))
+@asynccontextmanager
+async def new_world(url: str, folder: Path) -> AsyncIterator[World]:
+    """Yield a world; no runner outlives it."""
+    world = World(url, folder, await DbosJobQueue.connect(url))
     await world.artifacts.write(UPLOAD.artifact, write_wav(DIALOGUE))
     yield world
     for runner in world.runners:
         await runner.kill()
     await world.queue.close()
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with new_world(f"sqlite:///{tmp_path}/jobs.sqlite", tmp_path) as world:
+        yield world
 
 
 async def collect(queue: DbosJobQueue, job_id: str) -> list[JobEvent]:
