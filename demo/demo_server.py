@@ -49,7 +49,7 @@ class DemoServer:
         with RayScribeClient(self.url) as client:
             while not _answers(client):
                 if self._process.poll() is not None:
-                    raise ServerDied(self.last_words(30))
+                    raise ServerDied(f"the server ended before it answered:\n{self.last_words(30)}")
                 if self.age_s > START_LIMIT_S:
                     raise ServerDied(f"no answer within {START_LIMIT_S:.0f} s\n{self.last_words(30)}")
                 on_wait(self.last_words())

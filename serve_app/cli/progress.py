@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pipelines.domain.job import JobEvent
     from serve_app.client import RayScribeClient
 
+_ORDER = ("prepare", "transcribe", "diarize", "attribute", "enhance", "understand", "index")
 _ENDINGS = {"succeeded": "done", "failed": "failed", "cancelled": "cancelled"}
 
 
@@ -85,9 +86,13 @@ class StageChanges:
         """Take an event, and return the stage that it shows to have ended, if any."""
         stage = event.data.get("stage")
         if event.type in ("stage", "window") and isinstance(stage, str) and stage != self.current:
-            ended, self.current = self.current, stage
-            return ended
+            before, self.current = self.current, stage
+            return before if before in _ORDER and _ORDER.index(before) < _place(stage) else None
         return self.current if event.type == "succeeded" else None
+
+
+def _place(stage: str) -> int:
+    return _ORDER.index(stage) if stage in _ORDER else len(_ORDER)
 
 
 @contextmanager

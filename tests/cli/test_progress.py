@@ -3,7 +3,8 @@ from typing import Any
 
 from rich.console import Console
 
-from pipelines.domain.job import JobEvent
+from pipelines.domain.job import JobEvent, Stage
+from serve_app.cli import progress
 from serve_app.cli.progress import job_view, show_all
 from serve_app.cli.wording import clock, print_hits, size
 from tests.client.standin import HIT
@@ -44,6 +45,17 @@ def test_terminal_says_where_it_failed() -> None:
     assert "failed" in text
     assert "✓ transcribe" not in text
     assert "100%" not in text
+
+
+def test_stage_that_started_beside_an_earlier_one_has_not_ended() -> None:
+    beside = JobEvent(id=2, type="stage", data={"stage": "diarize", "progress": 0.01})
+    text = shown((*EVENTS[:3], beside, *EVENTS[3:5]), terminal=True)
+    assert "✓ diarize" not in text
+    assert "✓ prepare" in text
+
+
+def test_order_of_stages_is_the_products() -> None:
+    assert tuple(Stage) == progress._ORDER
 
 
 def test_without_a_terminal_there_are_plain_lines() -> None:
