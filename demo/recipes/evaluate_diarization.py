@@ -23,9 +23,9 @@ from rich.progress import track
 from rich.table import Table
 
 from demo.recipes.augment import decode_audio
-from demo.recipes.diarization_scores import COLLAR_S, Score, run_and_score, summary
+from demo.recipes.diarization_scores import COLLAR_S, Score, as_file, run_and_score, summary
 from demo.recipes.make_conversations import BANKS, UTTERANCES, load_bank, make_bank
-from demo.recipes.speech import Samples
+from demo.recipes.speech import SAMPLE_RATE_HZ, Samples
 from demo.recipes.speech_pool import make_pool
 
 AUDIO_SUFFIXES = (".opus", ".ogg", ".mp3", ".m4a", ".flac", ".wav")
@@ -56,6 +56,16 @@ def score_recordings(pipeline: Any, folder: Path) -> list[Score]:
             samples: Samples = decode_audio(audio.read_bytes())
             scores.append(run_and_score(pipeline, audio.stem, samples, _annotation(reference)))
     return scores
+
+
+def speech_in_quiet(pipeline: Any, seconds: int = 20) -> float:
+    """Return the share of silence and of faint noise that the pipeline takes for speech."""
+    noise = torch.randn(seconds * SAMPLE_RATE_HZ, generator=torch.Generator().manual_seed(0)).numpy() * 0.01
+    found = 0.0
+    for name, samples in (("silence", noise * 0), ("noise", noise)):
+        output = pipeline(as_file(name, samples))
+        found += output.speaker_diarization.get_timeline().support().duration()
+    return found / (2 * seconds)
 
 
 def _beside(reference: Path) -> list[Path]:
@@ -95,6 +105,7 @@ def evaluate(pipeline_folder: Path, folder: Path, recordings: Path) -> list[Scor
     print_scores("test conversations", scores)
     if recorded := score_recordings(pipeline, recordings):
         print_scores("sample recordings", recorded)
+    print(f"silence and noise taken for speech: {speech_in_quiet(pipeline):.1%}")
     print(f"loads in {load_s:.2f} s after imports; {torch.get_num_threads()} threads")
     for path in sorted(pipeline_folder.rglob("*.bin")) + sorted(pipeline_folder.rglob("*.npz")):
         print(f"{path.relative_to(pipeline_folder)}: {path.stat().st_size / 1e6:.1f} MB")

@@ -33,12 +33,13 @@ class Bank:
     count: int
     duration_s: tuple[float, float]
     speakers: tuple[int, int]
+    per_speaker_s: float = 0.0  # on top of the duration, so that everybody has a say
 
 
 BANKS = {
     "train": Bank(count=720, duration_s=(40.0, 40.0), speakers=(1, 5)),
-    "development": Bank(count=24, duration_s=(45.0, 120.0), speakers=(1, 5)),
-    "test": Bank(count=20, duration_s=(60.0, 150.0), speakers=(2, 5)),
+    "development": Bank(count=15, duration_s=(15.0, 35.0), speakers=(1, 5), per_speaker_s=10.0),
+    "test": Bank(count=20, duration_s=(20.0, 40.0), speakers=(2, 5), per_speaker_s=10.0),
 }
 TEST_SIZED = {
     "train": Bank(count=6, duration_s=(12.0, 12.0), speakers=(1, 3)),
@@ -97,7 +98,7 @@ def _make_one(folder: Path, split: str, bank: Bank, index: int) -> None:
     low, high = bank.speakers
     speakers = low + index % (high - low + 1)
     people = choose_people(_pool(folder, split), speakers, random)
-    duration_s = float(random.uniform(*bank.duration_s))
+    duration_s = float(random.uniform(*bank.duration_s)) + speakers * bank.per_speaker_s
     conversation = make_conversation(people, duration_s, random, stretch=split == "train")
     save_conversation(_path(folder / "conversations" / split, index), conversation)
 

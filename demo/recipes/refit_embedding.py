@@ -15,7 +15,7 @@ from demo.recipes.fit_plda import discriminate
 from demo.recipes.train_embedding import pool_features
 
 _COMPONENTS = 600
-_SHORTEST_FRAMES = 34  # about a second
+_FRAMES = (34, 80)  # of a crop: from a second on
 
 
 def statistics_of_cuts(model: XVectorMFCC, features: Tensor, seed: int) -> Tensor:
@@ -25,7 +25,7 @@ def statistics_of_cuts(model: XVectorMFCC, features: Tensor, seed: int) -> Tenso
     parts = []
     with torch.inference_mode():
         for part in torch.split(features, 64):
-            frames = int(random.integers(_SHORTEST_FRAMES, part.shape[2] + 1))
+            frames = int(random.integers(*_FRAMES))
             start = int(random.integers(part.shape[2] - frames + 1))
             parts.append(pool_features(model, part[:, :, start : start + frames]))
     return torch.cat(parts)

@@ -84,9 +84,9 @@ def test_recipe_makes_a_pipeline_that_runs(recipe: Path, tmp_path: Path) -> None
         warnings.filterwarnings("ignore", message=r"std\(\): degrees of freedom", category=UserWarning)
         warnings.filterwarnings("ignore", message=PYANNOTE_MEAN_OF_NOTHING, category=RuntimeWarning)
         train_segmentation.train(recipe, steps=4, batch=4)
-        train_embedding.train(recipe, steps=4, batch=8, each=2)
+        train_embedding.train(recipe, steps=4, batch=8, each=4)
         tried = list(make_diarization_pipeline.candidates())[:1]
-        make_diarization_pipeline.make_pipeline(recipe, target, tried, each=2)
+        make_diarization_pipeline.make_pipeline(recipe, target, tried, each=4)
         scores = evaluate_diarization.evaluate(target, recipe, tmp_path)
     assert [item.speakers for item in scores] == [2, 2]
     assert {path.name for path in target.iterdir()} == {"config.yaml", "segmentation", "embedding", "plda"}
