@@ -53,6 +53,7 @@ def runner_options(settings: Settings) -> "RunnerOptions":
         concurrency=settings.runner.concurrency,
         concurrency_per_tenant=settings.runner.concurrency_per_tenant,
         polling_interval_s=settings.runner.polling_interval_s,
+        keep_results_s=settings.limits.results_days * 24 * 3600 if settings.limits.results_days else None,
         processing=ProcessingOptions(
             windowing=windowing_options(settings),
             minimum_duration_s=settings.limits.minimum_job_s,
