@@ -22,6 +22,8 @@ class AttributionOptions:
 
     tolerance_s: float = 2.0
     """A word that no turn overlaps goes to the nearest turn, if that is at most so far away."""
+    pointless_s: float = 0.05
+    """A shorter word has no time of its own (alignment often leaves a sentence's first word none): its sentence decides."""
     flicker_words: int = 1
     """A run of at most so many timed words, inside a sentence of somebody else, is no change of speaker …"""
     flicker_s: float = 0.6
@@ -64,16 +66,28 @@ def speaker_at(start_s: float, end_s: float, turns: Sequence[SpeakerTurn], toler
 
 def _attribute(segment: Segment, turns: Sequence[SpeakerTurn], options: AttributionOptions) -> list[Segment]:
     words = locate_words(segment)
-    heard = [speaker_at(word.start_s, word.end_s, turns, options.tolerance_s) for word in words]
+    heard = [_heard(word, turns, options) for word in words]
     if not any(heard):
         return [segment]
-    return _cut(segment, words, _smooth(_fill(heard), words, options))
+    return _cut(segment, words, _smooth(_fill(heard, words), words, options))
 
 
-def _fill(speakers: Sequence[str | None]) -> list[str]:
-    """Give a word without speaker that of the word before it in its segment, or after it at the start."""
-    current = next(speaker for speaker in speakers if speaker)
-    return [current := speaker or current for speaker in speakers]
+def _heard(word: TimedWord, turns: Sequence[SpeakerTurn], options: AttributionOptions) -> str | None:
+    """Return who says a word; None where nobody is near, or where the model gave the word no duration to go by."""
+    if not word.estimated and word.end_s - word.start_s < options.pointless_s:
+        return None
+    return speaker_at(word.start_s, word.end_s, turns, options.tolerance_s)
+
+
+def _fill(speakers: Sequence[str | None], words: Sequence[TimedWord]) -> list[str]:
+    """Give a word without speaker that of the word before it in its sentence, or after it at the sentence's start."""
+    filled = list(speakers)
+    for place in range(len(words) - 2, -1, -1):
+        begins_sentence = place == 0 or words[place - 1].text.endswith(_SENTENCE_ENDS)
+        if begins_sentence and filled[place] is None:
+            filled[place] = filled[place + 1]
+    current = next(speaker for speaker in filled if speaker)
+    return [current := speaker or current for speaker in filled]
 
 
 def _smooth(speakers: list[str], words: Sequence[TimedWord], options: AttributionOptions) -> list[str]:

@@ -50,6 +50,25 @@ def test_a_flicker_is_smoothed_only_inside_a_sentence(
     assert [piece.text for piece in made.segments] == expected
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        # a sentence's first word goes with what follows, across the border between turns at 1.0 s
+        ([("We", 0.9, 0.9), ("need", 1.1, 2.0)], ["1 We need"]),
+        ([("So?", 0.2, 0.8), ("We", 0.9, 0.9), ("need", 1.1, 2.0)], ["0 So?", "1 We need"]),
+        # any other word goes with what comes before it
+        ([("Are", 0.2, 0.8), ("we?", 1.1, 1.1), ("Yes", 1.2, 2.0)], ["0 Are we?", "1 Yes"]),
+    ],
+)
+def test_a_word_without_duration_goes_with_its_sentence(
+    said: list[tuple[str, float, float]], expected: list[str]
+) -> None:
+    timed = tuple(Word(text=text, start_s=start_s, end_s=end_s) for text, start_s, end_s in said)
+    spoken = Segment(id=0, start_s=0.0, end_s=2.0, text=" ".join(word.text for word in timed), words=timed)
+    made = assign_speakers(transcript(spoken), diarization((0.0, 1.0, 0), (1.0, 2.0, 1)))
+    assert [f"{(piece.speaker or '?')[-1]} {piece.text}" for piece in made.segments] == expected
+
+
 def test_a_single_word_that_takes_long_is_no_flicker() -> None:
     spoken = transcript(segment("we met absolutely in town", 0, 5, timed=True))
     made = assign_speakers(spoken, diarization((0, 2, 0), (2, 3, 1), (3, 5, 0)))
