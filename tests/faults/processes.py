@@ -1,6 +1,7 @@
 """Finding and killing the processes of an application that this test session started, by pid."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ PATIENCE_S = 60.0
 
 def replica_pids(deployment: str) -> list[int]:
     """Return the pids of a deployment's replicas below this process, by the title that Ray gives its workers."""
-    return _titled(f":{deployment}#") or _titled(f":{deployment}:")
+    return _titled(rf"ServeReplica:\w+:{deployment}\b")
 
 
 def controller_pid() -> int:
@@ -34,13 +35,13 @@ def eventually(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
-def _titled(part: str) -> list[int]:
+def _titled(pattern: str) -> list[int]:
     found = []
     for process in psutil.Process().children(recursive=True):
         try:
             title = " ".join(process.cmdline())
         except psutil.Error:
             continue
-        if part in title:
+        if re.search(pattern, title):
             found.append(process.pid)
     return sorted(found)
