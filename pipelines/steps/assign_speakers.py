@@ -22,8 +22,8 @@ class AttributionOptions:
 
     tolerance_s: float = 2.0
     """A word that no turn overlaps goes to the nearest turn, if that is at most so far away."""
-    pointless_s: float = 0.05
-    """A shorter word has no time of its own (alignment often leaves a sentence's first word none): its sentence decides."""
+    shortest_word_s: float = 0.05
+    """A shorter word has no time of its own, which alignment often leaves a first word: its sentence decides."""
     flicker_words: int = 1
     """A run of at most so many timed words, inside a sentence of somebody else, is no change of speaker …"""
     flicker_s: float = 0.6
@@ -74,7 +74,7 @@ def _attribute(segment: Segment, turns: Sequence[SpeakerTurn], options: Attribut
 
 def _heard(word: TimedWord, turns: Sequence[SpeakerTurn], options: AttributionOptions) -> str | None:
     """Return who says a word; None where nobody is near, or where the model gave the word no duration to go by."""
-    if not word.estimated and word.end_s - word.start_s < options.pointless_s:
+    if not word.estimated and word.end_s - word.start_s < options.shortest_word_s:
         return None
     return speaker_at(word.start_s, word.end_s, turns, options.tolerance_s)
 
