@@ -22,12 +22,12 @@ from pipelines.engines.container_formats import (
     plausible_duration_s,
     refusal,
 )
+from pipelines.engines.pyav_resampling import resampled
 from pipelines.errors import TooLarge, UnsupportedMedia
 from pipelines.samples import Samples
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
-    from av.audio.resampler import AudioResampler
     from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.packet import Packet
@@ -38,9 +38,6 @@ _MAX_BROKEN_READS = 64
 _MISSING_END_S = 1.0
 """A header may claim this much more than was decoded before the end counts as missing."""
 _MISSING_END_BYTES = 4_096
-_GAP_S, _CLOCK_JUMP_S = 0.25, 60.0
-"""A gap between two frames of at least the first is filled with silence, so that times stay those of the recording
-(lost packets, silence that was not sent); beyond the second the container's clock was reset, and says nothing."""
 
 
 class PyavDecoder:
@@ -97,7 +94,7 @@ class DecodedBlocks:
 
     def _decode(self) -> Generator[Samples, None, None]:
         waiting: list[Samples] = []
-        for samples in _resampled(self._frames()):
+        for samples in resampled(self._frames()):
             self._count(samples)
             waiting.append(samples)
             if sum(map(len, waiting)) >= BLOCK_SAMPLES:
@@ -195,50 +192,3 @@ def _claimed_duration_s(container: "InputContainer", stream: "AudioStream") -> f
     if stream.duration is not None and stream.time_base:
         return plausible_duration_s(float(stream.duration * stream.time_base))
     return plausible_duration_s(container.duration / 1_000_000 if container.duration is not None else None)
-
-
-def _resampled(frames: Iterator["AudioFrame"]) -> Iterator[Samples]:
-    """Bring frames to mono 16 kHz int16; a change of rate, layout or format in the middle starts a new resampler."""
-    resampler, shape, clock = None, None, _Clock()
-    for frame in frames:
-        frame_shape = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if frame_shape != shape:
-            check_audio_header(channels=frame.layout.nb_channels, sample_rate_hz=frame.sample_rate)
-            yield from _pushed(resampler, None)
-            resampler, shape = _new_resampler(), frame_shape
-        if gap_s := clock.gap_before(frame):
-            yield np.zeros(round(gap_s * SAMPLE_RATE_HZ), dtype=np.int16)
-        frame.pts = None  # the resampler must not act on a broken clock
-        yield from _pushed(resampler, frame)
-    yield from _pushed(resampler, None)
-
-
-class _Clock:
-    """Compares the container's timestamps with the samples that were really there."""
-
-    def __init__(self) -> None:
-        self._expected_s: float | None = None
-
-    def gap_before(self, frame: "AudioFrame") -> float:
-        """Return the seconds that are missing between the last frame and this one; 0.0 for less than 0.25 s."""
-        stamped_s, expected_s = frame.time, self._expected_s
-        gap_s = 0.0 if stamped_s is None or expected_s is None else stamped_s - expected_s
-        start_s = stamped_s if stamped_s is not None else expected_s or 0.0
-        if abs(gap_s) < _GAP_S and expected_s is not None:
-            start_s = expected_s
-        self._expected_s = start_s + frame.samples / frame.sample_rate
-        return gap_s if _GAP_S <= gap_s <= _CLOCK_JUMP_S else 0.0
-
-
-def _new_resampler() -> "AudioResampler":
-    from av.audio.resampler import AudioResampler
-
-    return AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ)
-
-
-def _pushed(resampler: "AudioResampler | None", frame: "AudioFrame | None") -> Iterator[Samples]:
-    if resampler is None:
-        return
-    for converted in resampler.resample(frame):
-        if converted is not None:
-            yield converted.to_ndarray().reshape(-1).astype(np.int16, copy=False)
