@@ -6,13 +6,16 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from dbos import DBOS, DBOSConfig
+from dbos import DBOS, DBOSConfig, error
 from filelock import FileLock, Timeout
 
 from pipelines.domain.encoding import from_plain
-from pipelines.domain.job import NewJob
+from pipelines.domain.job import JobStatus, NewJob
+from pipelines.flows.job_failure import JobFailed
+from pipelines.flows.job_observer import JobObserver, NoObserver
 from pipelines.flows.process_recording import process_recording
 from pipelines.flows.recording_ports import ProcessingOptions, RecordingPorts
+from pipelines.flows.stage_artifacts import load_result
 from pipelines.flows.stage_plan import WORKFLOW_VERSION
 from pipelines.steps.check_queue_room import QueueLimits
 from pipelines.stores.dbos_database import JobDatabase, is_sqlite, sqlite_path
@@ -53,6 +56,8 @@ class RunnerOptions:
     keep_results_s: float | None = None
     """Jobs that ended longer ago are erased, with all that belongs to them; None: kept."""
     processing: ProcessingOptions = field(default_factory=ProcessingOptions)
+    observer: JobObserver = field(default_factory=NoObserver)
+    """Counts and logs what happens to jobs here."""
 
 
 class DbosJobRunner:
@@ -179,12 +184,25 @@ class DbosJobRunner:
         job = from_plain(NewJob, enqueued)
         steps = DbosStepRunner(self._database.client, job.job_id, patience_s=self._options.stage_patience_s)
         try:
-            await steps.note(runner=self._executor_id, started_at=await self._started_at(job.job_id))
-            result = await process_recording(job, self._ports, steps, self._options.processing)
-            return {"result": result}
+            with self._options.observer.running(job):
+                await steps.note(runner=self._executor_id, started_at=await self._started_at(job.job_id))
+                return {"result": await self._process(job, steps)}
         finally:
             self._running.discard(task)
             await steps.note(runner=None, finished_at=now())
+
+    async def _process(self, job: NewJob, steps: DbosStepRunner) -> str:
+        observer = self._options.observer
+        try:
+            key = await process_recording(job, self._ports, steps, self._options.processing)
+            observer.ended(JobStatus.SUCCEEDED, await load_result(self._ports.artifacts, job.tenant, job.job_id))
+        except JobFailed:
+            observer.ended(JobStatus.FAILED, None)
+            raise
+        except error.DBOSWorkflowCancelledError:
+            observer.ended(JobStatus.CANCELLED, None)
+            raise
+        return key
 
     async def _started_at(self, job_id: str) -> str:
         client = self._database.client

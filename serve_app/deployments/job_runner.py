@@ -1,11 +1,13 @@
 """Runs durable jobs. Dying is normal here: whoever comes next goes on at the last finished step."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.domain.audio import WindowingOptions
 from pipelines.flows.recording_ports import ProcessingOptions, RecordingPorts
 from pipelines.flows.understand_recording import RecordingUnderstanding
 from pipelines.stores.fsspec_artifacts import FsspecArtifactStore
+from serve_app.job_observer import MeasuringObserver
 from serve_app.logs import configure_logs
 from serve_app.metrics import RayMetrics
 from serve_app.ports_assembly import assemble_ports
@@ -24,7 +26,8 @@ class JobRunner:
         from pipelines.stores.dbos_runner import DbosJobRunner
 
         configure_logs(settings.log_level)
-        ports = assemble_ports(handles, settings, Guard(RayMetrics()))
+        metrics = RayMetrics()
+        ports = assemble_ports(handles, settings, Guard(metrics))
         self._runner = await DbosJobRunner.launch(
             settings.data.jobs_url,
             RecordingPorts(
@@ -36,7 +39,7 @@ class JobRunner:
                 passages=ports.passages,
                 understanding=RecordingUnderstanding(ports.language),
             ),
-            runner_options(settings),
+            replace(runner_options(settings), observer=MeasuringObserver(metrics)),
         )
 
     async def __del__(self) -> None:

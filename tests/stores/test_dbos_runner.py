@@ -3,15 +3,15 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import closing
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 from pipelines.domain.audio import Window
-from pipelines.domain.job import Feature, JobEvent, JobFilters, JobStatus, NewJob
+from pipelines.domain.job import Feature, JobEvent, JobFilters, JobResult, JobStatus, NewJob
 from pipelines.domain.transcript import TranscriptionOptions, WindowTranscript
 from pipelines.errors import JobStoreUnavailable, ModelUnavailable, NotFound
 from pipelines.fakes.models import FakeTranscriber
@@ -221,6 +221,38 @@ class TestPatience:
             assert await world.status(job) is JobStatus.RUNNING, "reading goes on"
             intruder.execute("ROLLBACK")
         assert (await world.finish(job))[-1].type == "succeeded"
+
+
+class Diary:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    @contextmanager
+    def running(self, job: NewJob) -> Iterator[None]:
+        self.lines.append("begins")
+        yield
+
+    def ended(self, status: JobStatus, result: JobResult | None) -> None:
+        self.lines.append(f"{status.value} {result is not None}")
+
+
+class TestObserver:
+    async def test_it_hears_how_jobs_end(self, world: World) -> None:
+        diary, outcomes = Diary(), []
+
+        async def be_away() -> None:
+            raise ModelUnavailable("no replica answers")
+
+        for ports in (await fake_ports(), await fake_ports(transcriber=InterruptedTranscriber(be_away))):
+            job = new_job(RAW)
+            await world.queue.enqueue(job)
+            await world.launch(ports, observer=diary, stage_patience_s=0.0)
+            outcomes.append((await world.finish(job))[-1].type)
+            await world.stop()
+        assert outcomes == ["succeeded", "failed"]
+        assert diary.lines == ["begins", "succeeded True", "begins", "failed False"]
 
 
 class TestContents:

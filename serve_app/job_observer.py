@@ -1,0 +1,40 @@
+"""Jobs in metrics and logs, as their runner sees them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from pipelines.domain.job import JobResult, JobStatus, NewJob
+from serve_app.services import MetricsSink
+
+logger = structlog.get_logger()
+
+
+class MeasuringObserver:
+    """Implements JobObserver."""
+
+    def __init__(self, metrics: MetricsSink) -> None:
+        self._metrics = metrics
+
+    @contextmanager
+    def running(self, job: NewJob) -> Iterator[None]:
+        """Bind job and tenant to every log line of the run."""
+        with structlog.contextvars.bound_contextvars(job=job.job_id, tenant=job.tenant):
+            logger.info("job_started", features=[feature.value for feature in job.request.features])
+            yield
+
+    def ended(self, status: JobStatus, result: JobResult | None) -> None:
+        """Count the job, its stages and its fallbacks."""
+        self._metrics.count("jobs_ended", status=status.value)
+        if result is None:
+            logger.info("job_ended", status=status.value)
+            return
+        metrics = result.metrics
+        logger.info("job_ended", status=status.value, seconds=metrics.processing_s, rtf=metrics.rtf)
+        if metrics.rtf is not None:
+            self._metrics.observe("job_rtf", metrics.rtf)
+        for stage, seconds in metrics.stage_s.items():
+            self._metrics.observe("stage_seconds", seconds, stage=stage)
+        for fallback in result.degraded:
+            self._metrics.count("fallbacks", stage=fallback.stage, used=fallback.used)
