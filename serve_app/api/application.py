@@ -60,7 +60,8 @@ def create_app(services: Services, *, proxy_sends_request_id: bool = False) -> F
     app.state.services = services
     app.state.uploads = UploadGate(services.settings.limits.concurrent_uploads)
     for resource in _RESOURCES:
-        app.include_router(resource.router)
+        # As they are: include_router() would build every route a second time, a tenth of a second in all.
+        app.router.routes.extend(resource.router.routes)
     for kind in (RayScribeError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _answer)
     _add_layers(app, services, proxy_sends_request_id)

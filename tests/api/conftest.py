@@ -174,3 +174,10 @@ async def world(build: BuildWorld) -> World:
     """The local profile: no keys."""
     made: World = await build()
     return made
+
+
+@pytest.fixture
+async def idle(build: BuildWorld) -> World:
+    """A world in which jobs wait."""
+    world: World = await build(run_jobs=False)
+    return world

@@ -10,8 +10,8 @@ import pytest
 from pipelines.fakes.stores import InMemoryArtifactStore
 from serve_app.settings import Settings
 from tests.api.conftest import BuildWorld, World, listening
+from tests.api.forms import form
 from tests.api.test_jobs import submitted
-from tests.api.test_uploads import form
 
 MEBIBYTE = 1 << 20
 
