@@ -23,7 +23,8 @@ class Batch:
     """Tensors of one training step."""
 
     features: torch.Tensor
-    """(batch, 80, frames), padded with 0.0 as faster-whisper pads."""
+    """(batch, 80, frames), padded with 0.0 as faster-whisper pads; with a frozen encoder, (batch, frames / 2, width)
+    of what it made of them."""
     inputs: torch.Tensor
     """(batch, length) tokens the decoder is given."""
     labels: torch.Tensor

@@ -44,6 +44,8 @@ def hear(model: Any, samples: Samples, *, batched: bool, timestamps: bool, voice
     """Decode greedily with word times; batched decoding takes the whole recording, up to 30 s, as one window."""
     options: dict[str, Any] = {
         "beam_size": 1,
+        "temperature": 0.0,
+        "max_new_tokens": 200,
         "without_timestamps": not timestamps,
         "word_timestamps": True,
         "condition_on_previous_text": False,

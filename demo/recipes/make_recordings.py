@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from demo.recipes.augment import add_noise, encode_audio, reverberate, set_level, telephone
+from demo.recipes.augment import add_noise, encode_audio, reverberate, set_level
 from demo.recipes.sample_scripts import QUESTIONS, SCRIPTS, Turn
 from demo.recipes.speech import SAMPLE_RATE_HZ, Samples, Voice, speak
 
@@ -82,8 +82,8 @@ def mix_room(tracks: dict[str, Samples], noise: np.random.Generator) -> Samples:
 
 
 def mix_call(tracks: dict[str, Samples], noise: np.random.Generator) -> Samples:
-    """Each end of a telephone line on a channel of its own: (2, length)."""
-    return np.stack([telephone(add_noise(track, noise, snr_db=38)) for track in tracks.values()])
+    """Each end of a wide-band internet call on a channel of its own: (2, length)."""
+    return np.stack([add_noise(track, noise, snr_db=38) for track in tracks.values()])
 
 
 def make_recording(name: str, folder: Path, seed: int = 3) -> None:
@@ -114,9 +114,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Make all three."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where recordings are written")
+    parser.add_argument("--only", nargs="+", choices=list(SCRIPTS), default=list(SCRIPTS))
     options = parser.parse_args(arguments)
     options.folder.mkdir(parents=True, exist_ok=True)
-    for name in track(list(SCRIPTS), "Recording"):
+    for name in track(options.only, "Recording"):
         make_recording(name, options.folder)
 
 

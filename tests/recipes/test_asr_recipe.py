@@ -1,0 +1,101 @@
+"""The recipe of the speech recognizer from an empty folder, as small as it can be, and what its text promises."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from shutil import which
+
+import numpy as np
+import pytest
+
+from demo.recipes.asr_dataset import Recording, Sentence, cut, join, read_shards, write_shard
+from demo.recipes.sample_scripts import QUESTIONS, SCRIPTS
+from demo.recipes.speech import list_voices
+from demo.recipes.text import GRAMMARS, make_sentence, normalize, split_of
+
+needs_espeak = pytest.mark.skipif(which("espeak-ng") is None, reason="espeak-ng is not installed")
+
+
+def a_recording(frames: int, *sentences: tuple[float, float, str]) -> Recording:
+    features = np.random.default_rng(frames).normal(size=(frames, 80)).astype(np.float16)
+    spoken = tuple(Sentence(start_s=start, end_s=end, text=text) for start, end, text in sentences)
+    return Recording(features=features, sentences=spoken)
+
+
+@pytest.mark.parametrize("grammar", GRAMMARS)
+def test_training_text_holds_no_test_and_no_sample_sentence(grammar: str) -> None:
+    rng = random.Random(3)
+    training = {normalize(make_sentence(rng, "train", grammar=grammar)) for _ in range(400)}
+    testing = {normalize(make_sentence(rng, "test", grammar=grammar)) for _ in range(60)}
+    said = {normalize(turn.text) for script in SCRIPTS.values() for turn in script}
+    assert not training & (testing | said)
+
+
+def test_split_ignores_punctuation_and_case() -> None:
+    assert split_of("Let us start!") == split_of("let us start")
+    assert all(split_of(turn.text) == "samples" for script in SCRIPTS.values() for turn in script)
+
+
+def test_every_question_has_its_answer_in_the_script() -> None:
+    for name, questions in QUESTIONS.items():
+        for _, beginning in questions:
+            assert any(turn.text.startswith(beginning) for turn in SCRIPTS[name])
+
+
+def test_no_voice_is_in_both_splits() -> None:
+    def people(voices: Sequence[object]) -> set[tuple[str, str]]:
+        return {(voice.synthesizer, voice.name) for voice in voices}  # type: ignore[attr-defined]
+
+    assert not people(list_voices("train")) & people(list_voices("heldout"))
+
+
+def test_shards_keep_what_was_written(tmp_path: Path) -> None:
+    written = [a_recording(120, (0.1, 0.9, "Yes.")), a_recording(50)]
+    write_shard(tmp_path / "shard-0000.npz", written)
+    read = read_shards([tmp_path / "shard-0000.npz"])
+    assert [recording.sentences for recording in read] == [recording.sentences for recording in written]
+    assert all(np.array_equal(one.features, other.features) for one, other in zip(read, written, strict=True))
+
+
+def test_joined_recordings_move_their_times() -> None:
+    joined = join([a_recording(120, (0.1, 0.9, "Yes.")), a_recording(200, (0.5, 1.5, "No."))])
+    assert len(joined.features) == 320
+    assert [(sentence.start_s, sentence.text) for sentence in joined.sentences] == [(0.1, "Yes."), (1.7, "No.")]
+    assert joined.features.max() - joined.features.min() <= 2.001
+
+
+def test_a_cut_sentence_starts_after_its_margin() -> None:
+    recording = a_recording(300, (1.0, 2.0, "Yes."))
+    alone = cut(recording, recording.sentences[0], before=10, after=20)
+    assert len(alone.features) == 130
+    assert alone.sentences[0].start_s == pytest.approx(0.1)
+
+
+@needs_espeak
+def test_a_shard_depends_on_its_seed_alone(tmp_path: Path) -> None:
+    from demo.recipes.make_asr_data import make_shard
+
+    first, again = (make_shard(tmp_path / name, 5, 2, ("espeak-ng",), "basic") for name in ("one.npz", "two.npz"))
+    assert first.read_bytes() == again.read_bytes()
+
+
+@needs_espeak
+@pytest.mark.engines
+@pytest.mark.filterwarnings("ignore")  # of transformers and ctranslate2, while they convert
+def test_the_recipe_runs_from_an_empty_folder_to_a_model_that_decodes(tmp_path: Path) -> None:
+    from demo.recipes import convert_asr, make_asr_data, train_asr
+    from demo.recipes.asr_measures import hear, load_model
+
+    data, run, model = tmp_path / "data", tmp_path / "run", tmp_path / "model"
+    make_asr_data.main(
+        ["--folder", str(data), "--shards", "1", "--recordings", "6", "--workers", "1", "--synthesizers", "espeak-ng"]
+    )
+    train = ["--data", str(data), "--folder", str(run), "--width", "64", "--frames", "1500", "--warm-up", "1"]
+    train_asr.main([*train, "--steps", "2", "--singles", "0.5"])
+    train_asr.main([*train, "--steps", "3"])  # goes on from step 2
+    convert_asr.main(["--run", str(run), "--model", str(model), "--sentences", "0"])
+    loaded = load_model(model)
+    for batched in (False, True):
+        for timestamps in (False, True):
+            words = hear(loaded, np.zeros(16_000, np.float32), batched=batched, timestamps=timestamps)
+            assert all(word.start_s <= word.end_s for word in words)
