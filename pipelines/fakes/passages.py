@@ -18,7 +18,7 @@ from pipelines.domain.passage import (
     StageScores,
 )
 from pipelines.errors import EmbedderMismatch, NotFound, PassageStoreUnavailable
-from pipelines.steps.fuse_rankings import fuse_rankings
+from pipelines.steps.fuse_rankings import fuse_scores, ideal_score
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,8 +78,9 @@ class InMemoryPassageStore:
             "sparse": {key: score for key, pair in points.items() if (score := _overlap(query.sparse, pair[1].sparse))},
         }
         used = {stage: scores[stage] if mode in ("hybrid", stage) else {} for stage in scores}
-        ranked = {stage: sorted(by_key.items(), key=lambda item: -item[1]) for stage, by_key in used.items()}
-        fused = ranked.get(mode) or fuse_rankings([[key for key, _ in ranking] for ranking in ranked.values()])
+        fused = sorted(used.get(mode, {}).items(), key=lambda item: -item[1])
+        if mode == "hybrid":
+            fused = fuse_scores(used["dense"], used["sparse"], ideal=_ideal(query, used["sparse"], points))
         return tuple(
             Hit(
                 passage=points[key][0],
@@ -212,6 +213,13 @@ def passes(passage: Passage, filters: SearchFilters) -> bool:
             all(passage.metadata.get(key) == value for key, value in filters.metadata.items()),
         )
     )
+
+
+def _ideal(query: Embedding, sparse: dict[str, float], points: dict[str, tuple[Passage, Embedding]]) -> float:
+    if not sparse:
+        return 0.0
+    best = max(sparse, key=lambda key: sparse[key])
+    return ideal_score(query.sparse, points[best][1].sparse, sparse[best])
 
 
 def _overlap(query: SparseVector, passage: SparseVector) -> float:

@@ -72,7 +72,7 @@ async def _retrieve(
             for name in dict.fromkeys(request.collections)
         )
     )
-    return merge_hits(found, mode=request.mode, top_k=top_k)
+    return merge_hits(found, top_k=top_k)
 
 
 async def _rerank(

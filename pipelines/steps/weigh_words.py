@@ -49,8 +49,8 @@ def weigh_passage(text: str) -> SparseVector:
 
 
 def weigh_query(text: str) -> SparseVector:
-    """Return weight 1 for each distinct term of a question."""
-    return _vector({term_id(term): 1.0 for term in split_terms(text)})
+    """Return weight 1 for each distinct content term of a question; for all terms where it has no others."""
+    return _vector({term_id(term): 1.0 for term in content_terms(text) or split_terms(text)})
 
 
 def split_terms(text: str) -> list[str]:

@@ -108,7 +108,7 @@ class QdrantPassageStore:
 
         answers = await self._collections.on_physical(tenant, collection, ask)
         stages = {stage: answer.points for stage, answer in zip(requests, answers, strict=True)}
-        return rank_points(stages, collection=collection, mode=mode, top_k=top_k)
+        return rank_points(stages, query, collection=collection, mode=mode, top_k=top_k)
 
     async def passages(
         self, tenant: str, collection: str, job_id: str, *, positions: Sequence[int] | None = None

@@ -1,8 +1,8 @@
 """One search of a collection: the request of each stage, and their answers made into one ranking.
 
-Qdrant's own fusion (prefetch + RRF) returns the fused score alone, and a ranking that can be explained needs the
-score of each stage. So both stages go into one batch request, and ``steps/fuse_rankings`` does what Qdrant would:
-the same formula over the same two lists, without searching twice.
+Qdrant's own fusion (prefetch, then RRF or DBSF) works on ranks or on each list's spread, and returns the fused score
+alone. A ranking that can be explained needs the score of each stage, and score fusion finds more (bench/README.md).
+So both stages go into one batch request, and ``steps/fuse_rankings`` joins them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +11,8 @@ from typing import Any
 from qdrant_client import models
 
 from pipelines.domain.passage import Embedding, Hit, SearchFilters, SearchMode, StageScores
-from pipelines.steps.fuse_rankings import fuse_rankings
-from pipelines.stores.qdrant_records import DENSE, SPARSE, to_filter, to_passage, to_sparse
+from pipelines.steps.fuse_rankings import fuse_scores, ideal_score
+from pipelines.stores.qdrant_records import DENSE, SPARSE, from_sparse, to_filter, to_passage, to_sparse
 
 CANDIDATES = 50
 """How deep each stage of a hybrid search looks, at least: the fused list can only hold what a stage saw."""
@@ -30,20 +30,33 @@ def stage_requests(
     depth = max(CANDIDATES, 2 * top_k) if mode == "hybrid" else top_k
     condition = to_filter(filters)
     return {
-        stage: models.QueryRequest(query=vector, using=stage, filter=condition, limit=depth, with_payload=True)
+        stage: models.QueryRequest(
+            query=vector,
+            using=stage,
+            filter=condition,
+            limit=depth,
+            with_payload=True,
+            with_vector=[SPARSE] if stage == SPARSE and mode == "hybrid" else False,
+        )
         for stage, vector in vectors.items()
     }
 
 
 def rank_points(
-    stages: Mapping[str, Sequence[models.ScoredPoint]], *, collection: str, mode: SearchMode, top_k: int
+    stages: Mapping[str, Sequence[models.ScoredPoint]],
+    query: Embedding,
+    *,
+    collection: str,
+    mode: SearchMode,
+    top_k: int,
 ) -> tuple[Hit, ...]:
-    """Return the best ``top_k`` of what the stages found, fused by reciprocal rank in hybrid mode."""
+    """Return the best ``top_k`` of what the stages found; in hybrid mode with their scores fused."""
     payloads = {point.id: point.payload or {} for points in stages.values() for point in points}
     scores = {stage: {point.id: point.score for point in points} for stage, points in stages.items()}
-    ranked = fuse_rankings([list(found) for found in scores.values()])
-    if mode != "hybrid":
-        ranked = list(scores.get(mode, {}).items())
+    ranked = list(scores.get(mode, {}).items())
+    if mode == "hybrid":
+        ideal = _ideal(query, stages.get(SPARSE, ()))
+        ranked = fuse_scores(scores.get(DENSE, {}), scores.get(SPARSE, {}), ideal=ideal)
     return tuple(
         Hit(
             passage=to_passage(payloads[key]),
@@ -53,3 +66,13 @@ def rank_points(
         )
         for key, score in ranked[:top_k]
     )
+
+
+def _ideal(query: Embedding, found: Sequence[models.ScoredPoint]) -> float:
+    """Estimate the score of a passage with all of the query's words from the best match; 0 where there is none."""
+    if not found or not isinstance(found[0].vector, dict):
+        return 0.0
+    best = found[0].vector[SPARSE]
+    if not isinstance(best, models.SparseVector):
+        return 0.0
+    return ideal_score(query.sparse, from_sparse(best), found[0].score)

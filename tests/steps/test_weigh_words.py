@@ -38,7 +38,10 @@ def test_a_word_weighs_more_in_a_short_passage() -> None:
     assert short[rain] > long[rain]
 
 
-def test_a_question_weighs_each_word_once() -> None:
+def test_a_question_weighs_each_telling_word_once() -> None:
+    query = weigh_query("where is the exam, the oral exam")
+    assert set(query.indices) == {term_id("exam"), term_id("oral")}
+    assert query.values == (1.0, 1.0)
     assert weigh_query("where, where is it").values == (1.0, 1.0, 1.0)
 
 
