@@ -2,6 +2,7 @@
 
 import re
 import time
+import traceback
 import uuid
 
 import structlog
@@ -54,7 +55,7 @@ class EdgeMiddleware:
         except Exception as error:
             if isinstance(original_of(error), ClientDisconnect):
                 return
-            log.error("request_failed", exc_info=True)
+            log.error("request_failed", error=type(error).__name__, frames=_frames(error))
             if exchange.status is not None:
                 raise
             await error_response(error)(scope, receive, exchange.send)
@@ -122,6 +123,13 @@ class _Exchange:
                 MutableHeaders(scope=message)["x-request-id"] = self._request_id
         await self._send(message)
         self.complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+
+
+def _frames(error: BaseException) -> list[str]:
+    """Return where it happened, without its words: those of a library may quote what was said in a recording."""
+    frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+    cause = error.__cause__
+    return [*_frames(cause), f"caused {type(error).__name__}", *frames] if cause is not None else frames
 
 
 def _request_id(scope: Scope) -> str:

@@ -20,9 +20,10 @@ from serve_app.api.shapes import DegradationBody
 from serve_app.services import Services
 
 router = APIRouter(tags=["health"])
-PROBE_TENANT = "health"
-"""No key can name it where it would matter: it holds nothing."""
+PROBE_TENANT = "_health"
+"""Begins as no tenant's name does, and holds nothing."""
 State = Literal["ok", "degraded", "down"]
+Probes = Mapping[str, Callable[[], Awaitable[object]]]
 AnswerT = TypeVar("AnswerT")
 
 
@@ -75,6 +76,8 @@ class DetailedHealth(BaseModel):
     breakers: dict[str, str]
     degraded: list[DegradationBody]
     queue: QueueBody
+    broken_templates: dict[str, str]
+    """Template id → what is wrong with it."""
 
 
 class ModelHealth(BaseModel):
@@ -98,7 +101,7 @@ async def live() -> Liveness:
 )
 async def ready(services: ServicesOf) -> JSONResponse:
     """Ask the job database, the artifact store and the transcriber, each with a short timeout."""
-    checks = await _check(services)
+    checks = await _check(_needed(services))
     status: Literal["ok", "down"] = "ok" if _all_ok(checks) else "down"
     body = Readiness(status=status, checks=checks).model_dump()
     return JSONResponse(body, 200 if status == "ok" else 503, headers={} if status == "ok" else {"retry-after": "5"})
@@ -108,7 +111,10 @@ async def ready(services: ServicesOf) -> JSONResponse:
 async def detailed(_caller: Administrator, services: ServicesOf) -> DetailedHealth:
     """Report on all there is; what cannot be known is null, never an error."""
     checks, models, deployments, queue = await asyncio.gather(
-        _check(services), loaded_models(services), _deployments(services), _queue(services)
+        _check({**_needed(services), "passages": lambda: services.passages.collections(PROBE_TENANT)}),
+        loaded_models(services),
+        _deployments(services),
+        _queue(services),
     )
     degraded = _fallbacks(services, models)
     breakers = dict(services.cluster.breakers())
@@ -122,6 +128,7 @@ async def detailed(_caller: Administrator, services: ServicesOf) -> DetailedHeal
         breakers=breakers,
         degraded=degraded,
         queue=queue,
+        broken_templates=dict(services.language.templates.broken) if services.language else {},
     )
 
 
@@ -137,12 +144,16 @@ async def models_health(caller: AnyCaller, services: ServicesOf) -> ModelHealth:
     )
 
 
-async def _check(services: Services) -> dict[str, Check]:
-    probes: Mapping[str, Callable[[], Awaitable[object]]] = {
+def _needed(services: Services) -> Probes:
+    """What this replica cannot do without. Search can be down while jobs go on."""
+    return {
         "jobs": lambda: services.jobs.depth(PROBE_TENANT),
         "artifacts": lambda: services.artifacts.size(f"{PROBE_TENANT}/probe/nothing"),
         "transcriber": services.transcriber.info,
     }
+
+
+async def _check(probes: Probes) -> dict[str, Check]:
     results = await asyncio.gather(*(_probe(probe) for probe in probes.values()))
     return dict(zip(probes, results, strict=True))
 

@@ -53,6 +53,9 @@ async def test_an_unexpected_exception_is_a_500_that_says_nothing(
     assert "secret" not in response.text
     [failure] = [entry for entry in logged if entry["event"] == "request_failed"]
     assert failure["request_id"] == response.headers["x-request-id"]
+    assert failure["error"] == "RuntimeError"
+    assert "test_edge.py" in str(failure["frames"])
+    assert "secret" not in str(logged)
 
 
 async def test_an_error_of_our_tree_keeps_its_words(probes: httpx.AsyncClient) -> None:

@@ -89,6 +89,8 @@ async def test_detailed_tells_all_an_operator_asks_first(world: World) -> None:
     assert body["deployments"][0] == {"name": "Transcriber", "status": "HEALTHY", "replicas": 1, "message": ""}
     assert body["breakers"] == {"qdrant": "closed"}
     assert body["queue"] == {"total_waiting": 0, "drained_per_s": None}
+    assert set(body["checks"]) == {"jobs", "artifacts", "transcriber", "passages"}
+    assert body["broken_templates"] == {}
     assert (body["profile"], body["version"]) == ("local", "0.1.0")
 
 

@@ -30,7 +30,7 @@ def recording(tmp_path: Path, wav: bytes) -> Path:
 
 def use_everything(client: RayScribeClient, recording: Path) -> dict[str, Any]:
     """What the command line and the demo do."""
-    fields = {"features": ["raw_transcript", "diarization", "index"], "collection": "bio"}
+    fields: dict[str, Any] = {"features": ["raw_transcript", "diarization", "index"], "collection": "bio"}
     job = client.submit(recording, fields, idempotency_key="once")
     return {
         "events": [event.type for event in client.events(job["id"])],
