@@ -47,7 +47,7 @@ class FasterWhisperTranscriber:
     """Implements Transcriber. Make it with ``load``; ``close`` ends its thread."""
 
     def __init__(self, decoder: WhisperDecoder, batcher: Batcher, info: ModelInfo) -> None:
-        self._decoder = decoder
+        self.decoder = decoder
         self._batcher = batcher
         self._info = info
 
@@ -91,17 +91,18 @@ class FasterWhisperTranscriber:
         self._check(options)
         samples = np.asarray(window.samples, dtype=np.int16)
         if not len(samples) or int(np.abs(samples.astype(np.int32)).max()) <= _SILENT_PEAK:
-            return _empty_transcript(window, options.language or self._decoder.languages[0])
-        features = await asyncio.to_thread(self._decoder.features, samples)
+            return _empty_transcript(window, options.language or self.decoder.languages[0])
+        features = await asyncio.to_thread(self.decoder.features, samples)
         first = await self._decode(features, window, options, temperature=options.temperatures[0], timestamps=True)
-        best = await self._decode_again(first, features, window, options) if first.verdict.suspicious else first
-        return _transcript(best, window, redecoded=first.verdict.suspicious)
+        if not first.verdict.suspicious or len(options.temperatures) == 1:
+            return _transcript(first, window, redecoded=False)
+        return _transcript(await self._decode_again(first, features, window, options), window, redecoded=True)
 
     async def detect_language(self, window: Window) -> LanguageGuess:
         """Guess one window's language; see Transcriber.detect_language."""
-        if not self._decoder.multilingual:
+        if not self.decoder.multilingual:
             return LanguageGuess(language="en", probability=1.0)
-        features = await asyncio.to_thread(self._decoder.features, np.asarray(window.samples, dtype=np.int16))
+        features = await asyncio.to_thread(self.decoder.features, np.asarray(window.samples, dtype=np.int16))
         request = LanguageRequest(features=features)
         guess = await self._batcher.submit(request, key=request.key, urgency=1)
         assert isinstance(guess, LanguageGuess)
@@ -116,9 +117,9 @@ class FasterWhisperTranscriber:
         await self._batcher.close()
 
     def _check(self, options: TranscriptionOptions) -> None:
-        if options.language is not None and options.language not in self._decoder.languages:
+        if options.language is not None and options.language not in self.decoder.languages:
             raise InvalidRequest(f"this model does not know the language {options.language!r}", "language")
-        if options.task == "translate" and not self._decoder.multilingual:
+        if options.task == "translate" and not self.decoder.multilingual:
             raise NotAvailable("this model knows English only, so it cannot translate", "task")
 
     async def _decode(
@@ -133,7 +134,7 @@ class FasterWhisperTranscriber:
             temperature=temperature,
             timestamps=timestamps,
             align=options.word_timestamps or not timestamps,
-            prompt_tokens=self._decoder.prompt_tokens(options.prompt),
+            prompt_tokens=self.decoder.prompt_tokens(options.prompt),
         )
         decoding = await self._batcher.submit(request, key=request.key, urgency=options.urgency)
         assert isinstance(decoding, Decoding)

@@ -108,7 +108,7 @@ class WhisperDecoder:
         self.multilingual: bool = model.model.is_multilingual
         self.languages: tuple[str, ...] = tuple(model.supported_languages)
         self.max_window_s = float(model.feature_extractor.chunk_length)
-        self._frames = min(_MODEL_FRAMES, model.feature_extractor.nb_max_frames + _END_FRAMES)
+        self.frames = min(_MODEL_FRAMES, model.feature_extractor.nb_max_frames + _END_FRAMES)
         self._tokenizer = cache(self._new_tokenizer)
 
     def features(self, samples: Samples) -> Features:
@@ -116,7 +116,7 @@ class WhisperDecoder:
         from faster_whisper.audio import pad_or_trim
 
         features = self.model.feature_extractor(as_float(samples))[..., :-1]
-        return np.asarray(pad_or_trim(features, self._frames), dtype=np.float32)
+        return np.asarray(pad_or_trim(features, self.frames), dtype=np.float32)
 
     def prompt_tokens(self, prompt: str | None) -> tuple[int, ...]:
         """Return a prompt's tokens: at most as many as Whisper keeps of a prompt (its last 223)."""

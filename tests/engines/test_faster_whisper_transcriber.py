@@ -116,6 +116,14 @@ async def test_a_window_that_looks_wrong_is_decoded_again_until_it_looks_right(w
     assert (transcript.text, transcript.redecoded) == ("Good morning everyone.", True)
 
 
+async def test_one_temperature_means_one_decoding() -> None:
+    decoder, transcript = await decode(
+        answer("Mumble.", avg_logprob=-1.5), options=TranscriptionOptions(temperatures=(0.0,))
+    )
+    assert decoder.ways == [(0.0, True)]
+    assert (transcript.text, transcript.redecoded) == ("Mumble.", False)
+
+
 async def test_silence_that_was_taken_for_speech_is_not_decoded_again() -> None:
     decoder, transcript = await decode(answer("Thank you.", avg_logprob=-1.5, no_speech_prob=0.9))
     assert len(decoder.ways) == 1

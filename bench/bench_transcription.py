@@ -1,0 +1,210 @@
+"""A recording through our pipeline ÷ the same recording through faster-whisper's own batched pipeline.
+
+    python -m bench.bench_transcription --minutes 60 --threads 2 --batch-size 8 --beam-size 5 [--model DIR]
+
+Both run in this process, one after the other, with the same model, threads, batch size, beam and language, from the
+same WAV file to segments; the recording is the demo recordings over and over. Goal: at least 0.95 of the direct
+throughput. CPU seconds stand beside wall seconds, because they are what a shared machine does not distort.
+
+``--full-frames`` encodes 30 s a window like faster-whisper, where the model declares shorter windows (``chunk_length``)
+and our transcriber encodes only those: the ratio then shows the pipeline alone. ``--timestamps`` lets faster-whisper
+write timestamp tokens too, as ours does.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import re
+import tempfile
+import time
+import wave
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jiwer
+import numpy as np
+
+from pipelines.domain.audio import SAMPLE_RATE_HZ
+from pipelines.domain.transcript import TranscriptionOptions, TranscriptionReport
+from pipelines.engines.faster_whisper_transcriber import FasterWhisperTranscriber
+from pipelines.engines.local_reader import LocalReader
+from pipelines.engines.pyav_decoder import PyavDecoder
+from pipelines.engines.silero_detector import SileroDetector
+from pipelines.flows.transcribe_recording import transcribe_recording
+from pipelines.samples import Samples
+from pipelines.stores.fsspec_artifacts import FsspecArtifactStore
+from pipelines.window_batcher import BatchStatistics
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORDINGS = ROOT / "demo" / "recordings"
+PAUSE_S = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One run over the recording."""
+
+    wall_s: float
+    cpu_s: float
+    text: str
+    windows: int | None = None
+    batch_fill: float | None = None
+
+    def figures(self, audio_s: float, reference: str) -> dict[str, object]:
+        """Return what is printed."""
+        known = {name: value for name, value in asdict(self).items() if name != "text" and value is not None}
+        rates = {"times_real_time": audio_s / self.wall_s, "times_real_time_by_cpu": audio_s / self.cpu_s}
+        return {**known, **rates, "word_error_rate": jiwer.wer(plain(reference), plain(self.text))}
+
+
+def plain(text: str) -> str:
+    """Return words only, for comparison."""
+    return " ".join(re.sub(r"[^a-z' ]", " ", text.lower()).split())
+
+
+def write_recording(path: Path, minutes: float) -> tuple[float, str]:
+    """Write the demo recordings over and over as one WAV; return its seconds and its text."""
+    parts, texts, length = list[Samples](), list[str](), 0
+    sources = [read_source(source) for source in sorted(RECORDINGS.glob("*.ogg"))]
+    pause = np.zeros(round(PAUSE_S * SAMPLE_RATE_HZ), dtype=np.int16)
+    while length < minutes * 60 * SAMPLE_RATE_HZ:
+        samples, text = sources[len(texts) % len(sources)]
+        parts += [samples, pause]
+        texts.append(text)
+        length += len(samples) + len(pause)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE_HZ)
+        file.writeframes(np.concatenate(parts).tobytes())
+    return length / SAMPLE_RATE_HZ, " ".join(texts)
+
+
+def read_source(path: Path) -> tuple[Samples, str]:
+    """Return a demo recording's samples and its reference text."""
+    with path.open("rb") as file:
+        samples = np.concatenate(list(PyavDecoder().decode(file, max_duration_s=3600)))
+    reference = json.loads(path.with_suffix(".json").read_text())
+    return samples, " ".join(segment["text"] for segment in reference["segments"])
+
+
+def measure_direct(path: Path, options: argparse.Namespace) -> Measured:
+    """Transcribe as a user of faster-whisper would."""
+    from faster_whisper import BatchedInferencePipeline, WhisperModel
+
+    model = WhisperModel(str(options.model), device=options.device, compute_type="int8", cpu_threads=options.threads)
+    pipeline = BatchedInferencePipeline(model)
+
+    def run() -> str:
+        segments, _ = pipeline.transcribe(
+            str(path),
+            batch_size=options.batch_size,
+            beam_size=options.beam_size,
+            language="en",
+            without_timestamps=not options.timestamps,
+        )
+        return " ".join(segment.text.strip() for segment in segments)
+
+    return clocked(run)
+
+
+def measure_ours(path: Path, options: argparse.Namespace) -> Measured:
+    """Transcribe as a job does: reader, batcher, stitching."""
+    with asyncio.Runner() as runner:
+        batches = list[BatchStatistics]()
+        transcriber = runner.run(load(options, batches))
+        batches.clear()
+        report: list[TranscriptionReport] = []
+
+        def run() -> str:
+            report.append(runner.run(transcribe(path, transcriber, options)))
+            return report[0].transcript.text
+
+        measured = clocked(run)
+        runner.run(transcriber.close())
+    fill = sum(batch.items for batch in batches) / (len(batches) * options.batch_size)
+    return Measured(
+        wall_s=measured.wall_s, cpu_s=measured.cpu_s, text=measured.text, windows=report[0].windows, batch_fill=fill
+    )
+
+
+async def load(options: argparse.Namespace, batches: list[BatchStatistics]) -> FasterWhisperTranscriber:
+    """Load the model; the batcher tells ``batches`` of every call."""
+    transcriber = await FasterWhisperTranscriber.load(
+        options.model,
+        name="bench",
+        device=options.device,
+        compute_type="int8",
+        cpu_threads=options.threads,
+        batch_size=options.batch_size,
+        on_batch=batches.append,
+    )
+    if options.full_frames:
+        transcriber.decoder.frames = 3_000
+    return transcriber
+
+
+async def transcribe(
+    path: Path, transcriber: FasterWhisperTranscriber, options: argparse.Namespace
+) -> TranscriptionReport:
+    """Run the flow once."""
+    reader = LocalReader(FsspecArtifactStore(str(path.parent)).open, PyavDecoder(), SileroDetector)
+    wanted = TranscriptionOptions(
+        language="en", beam_size=options.beam_size, word_timestamps=options.words, temperatures=options.temperatures
+    )
+    return await transcribe_recording(reader, transcriber, path.name, wanted)
+
+
+def clocked(run: Callable[[], str]) -> Measured:
+    """Run once, on two clocks."""
+    wall_s, cpu_s = time.perf_counter(), time.process_time()
+    text = run()
+    return Measured(wall_s=time.perf_counter() - wall_s, cpu_s=time.process_time() - cpu_s, text=text)
+
+
+def compare(options: argparse.Namespace) -> dict[str, Any]:
+    """Return all figures."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "recording"
+        audio_s, reference = write_recording(path, options.minutes)
+        ours, direct = measure_ours(path, options), measure_direct(path, options)
+    return {
+        "machine": {"cpus": os.cpu_count(), "processor": platform.processor(), "load": os.getloadavg()},
+        "audio_s": audio_s,
+        "ours": ours.figures(audio_s, reference),
+        "direct": direct.figures(audio_s, reference),
+        "throughput_ratio": direct.wall_s / ours.wall_s,
+        "throughput_ratio_by_cpu": direct.cpu_s / ours.cpu_s,
+    }
+
+
+def main(arguments: Iterable[str] | None = None) -> None:
+    """Measure and print JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--model", type=Path, default=ROOT / "demo" / "models" / "asr")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--beam-size", type=int, default=5)
+    parser.add_argument("--words", action="store_true", help="align words (ours only)")
+    parser.add_argument("--timestamps", action="store_true", help="faster-whisper writes timestamp tokens, too")
+    parser.add_argument("--full-frames", action="store_true", help="ours encodes 30 s a window, too")
+    parser.add_argument(
+        "--no-second-decoding",
+        dest="temperatures",
+        action="store_const",
+        const=(0.0,),
+        default=TranscriptionOptions().temperatures,
+        help="keep doubtful windows as they are, as faster-whisper's batched pipeline does",
+    )
+    options = parser.parse_args(list(arguments) if arguments is not None else None)
+    print(json.dumps(compare(options), indent=2))
+
+
+if __name__ == "__main__":
+    main()
