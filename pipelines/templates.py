@@ -20,9 +20,10 @@ from pipelines.steps.check_template_schema import schema_problems
 from pipelines.steps.fill_template import fill, sample_source
 from pipelines.steps.render_prompt import PARAMETERS, check_prompt
 from pipelines.steps.score_criteria import complete_computed
-from pipelines.steps.shape_schema import for_request, inline_references
+from pipelines.steps.shape_schema import enum_parameters, for_request, inline_references
 
 FEATURES = ("summary", "clean_transcript", "translation", "entities", "classification", "quality")
+REWRITING_FEATURES = ("clean_transcript", "translation")
 DEFAULT_TEMPLATES = {
     "clean_transcript": "transcript_cleanup_v1",
     "translation": "translation_v1",
@@ -182,4 +183,10 @@ def _heading_problems(schema: Mapping[str, object]) -> list[str]:
     wanted = schema.get("x-parameters", [])
     if not isinstance(wanted, list) or not set(map(str, wanted)) <= PARAMETERS:
         problems.append(f"x-parameters may hold {', '.join(sorted(PARAMETERS))}")
+    elif not enum_parameters(schema) <= set(wanted):
+        problems.append("x-enum-from must name one of x-parameters")
+    if (schema.get("x-mode") == "rewrite") != (schema.get("x-feature") in REWRITING_FEATURES):
+        problems.append(f"x-mode must be rewrite for {' and '.join(REWRITING_FEATURES)}, and for no other feature")
+    elif schema.get("x-mode") == "rewrite" and list(cast(Schema, schema.get("properties", {}))) != ["text"]:
+        problems.append("a rewriting template has one property, text")
     return problems

@@ -54,7 +54,7 @@ class ExtractiveAnalyst:
             language=transcript.language,
             timed=transcript.duration_s > 0,
         )
-        answer = fill(schema, _with_label(source, labels, label_vectors))
+        answer = await asyncio.to_thread(fill, schema, _with_label(source, labels, label_vectors))
         return complete_computed(schema, answer if isinstance(answer, dict) else {})
 
     async def info(self) -> ModelInfo:

@@ -6,13 +6,14 @@ Requests and answers are the chat format of ``openai_chat``; the engine itself r
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
 from pipelines.domain.model import ModelInfo
 from pipelines.engines.checkpoint_hash import checkpoint_hash
 
+TokenCounter = Callable[[str], int]
 STRUCTURED_OUTPUT_BACKEND = "xgrammar"
 _DEFAULT_CONTEXT_TOKENS = 4096
 
@@ -62,6 +63,20 @@ def describe_model(folder: Path, name: str, arguments: Mapping[str, object], *, 
             "generation_config": _read_json(folder / "generation_config.json"),
         },
     )
+
+
+def load_tokenizer(folder: Path) -> TokenCounter:
+    """Return a counter of tokens by the model's own tokenizer. Blocking; the counter may be called from any thread."""
+    file = folder / "tokenizer.json"
+    if file.exists():
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(file))
+        return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
+    from transformers import AutoTokenizer
+
+    slow = AutoTokenizer.from_pretrained(folder, use_fast=False, local_files_only=True)
+    return lambda text: len(slow.encode(text, add_special_tokens=False))
 
 
 def _read_json(path: Path) -> dict[str, object]:

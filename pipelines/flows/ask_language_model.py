@@ -22,6 +22,8 @@ from pipelines.steps.parse_generation import parse_generation
 from pipelines.steps.resolve_sampling import ResolvedSampling, resolve_sampling
 
 _DEFAULT_CONTEXT_TOKENS = 4096
+CONTEXT_MARGIN = 0.95
+"""How much of the context is counted on: chat templates add a few tokens of their own."""
 _RETRY_TEMPERATURE = 0.4
 """A model that looped at temperature 0 would loop again: the second attempt draws."""
 _RETRY_SEED = 1
@@ -84,7 +86,9 @@ class LanguageModelSession:
         except (GenerationTruncated, GenerationInvalid, DependencyError) as error:
             if isinstance(error, DeadlineExceeded) or error.retry_after_s is not None or error is self._gone:
                 raise
-            again = self._changed(sampling, error)
+            again = await self._changed(messages, sampling, error)
+            if again is None:
+                raise
         effort.retries += 1
         return await self._attempt(messages, schema, again, effort)
 
@@ -113,14 +117,23 @@ class LanguageModelSession:
             self._gone = error
         return error
 
-    def _changed(self, sampling: SamplingOptions, error: RayScribeError) -> SamplingOptions:
+    async def _changed(
+        self, messages: Sequence[Message], sampling: SamplingOptions, error: RayScribeError
+    ) -> SamplingOptions | None:
+        """Return how to ask again; None where there is no room for a longer answer."""
         if isinstance(error, GenerationTruncated):
-            room = self.context_tokens // 2
-            return replace(sampling, max_tokens=min(2 * (sampling.max_tokens or room), room))
+            limit = sampling.max_tokens or 0
+            longer = min(2 * limit, await self._room(messages))
+            return replace(sampling, max_tokens=longer) if longer > limit else None
         if isinstance(error, GenerationInvalid):
             temperature = max(sampling.temperature or 0.0, _RETRY_TEMPERATURE)
             return replace(sampling, temperature=temperature, seed=(sampling.seed or 0) + _RETRY_SEED)
         return sampling
+
+    async def _room(self, messages: Sequence[Message]) -> int:
+        """Return how many tokens the context has left for an answer to these messages."""
+        used = await self.model.count_tokens("\n".join(message.content for message in messages))
+        return int(CONTEXT_MARGIN * self.context_tokens) - used
 
 
 async def open_session(

@@ -12,10 +12,10 @@ from jsonschema import Draft202012Validator
 from pipelines.domain.languages import language_name
 from pipelines.domain.model import Degradation
 from pipelines.domain.template import Schema, Template
-from pipelines.domain.transcript import Segment, Transcript
+from pipelines.domain.transcript import Transcript
 from pipelines.domain.understanding import TranscriptPart
 from pipelines.errors import GenerationInvalid, InvalidRequest, RayScribeError, TooLarge
-from pipelines.flows.ask_language_model import Effort, LanguageModelSession
+from pipelines.flows.ask_language_model import CONTEXT_MARGIN, Effort, LanguageModelSession
 from pipelines.ports import TranscriptAnalyst
 from pipelines.steps.build_skill_prompt import (
     as_data,
@@ -33,8 +33,6 @@ from pipelines.steps.shape_schema import for_model, for_request
 from pipelines.steps.split_transcript import Measure, split_transcript
 
 _LEAST_PART_TOKENS = 64
-_MARGIN = 0.95
-"""Of the context: chat templates add a few tokens of their own."""
 _ATTEMPTS_TO_FIT = 6
 
 Answer = dict[str, object]
@@ -77,7 +75,7 @@ class Skill:
         known = await self._all_known(parts, answers)
         answer = await self._reduced(known)
         return SkillResult(
-            answer=self._finished(answer, self.transcript.segments),
+            answer=self._finished(answer),
             versions=language_versions(
                 self.template,
                 self.session.info,
@@ -114,7 +112,7 @@ class Skill:
         """Tokens that a part may have. Raises InvalidRequest where the instructions alone fill the context."""
         messages = build_skill_prompt(self.template, self.model_schema, self.variables(2, 3), ())
         used = await self.session.model.count_tokens("\n".join(message.content for message in messages))
-        budget = int(_MARGIN * self.session.context_tokens) - used - (self.resolved.sampling.max_tokens or 0)
+        budget = int(CONTEXT_MARGIN * self.session.context_tokens) - used - (self.resolved.sampling.max_tokens or 0)
         if budget < _LEAST_PART_TOKENS:
             raise InvalidRequest(f"template {self.template.id} does not fit the language model's context")
         return budget
@@ -123,7 +121,7 @@ class Skill:
         variables = self.variables(part.index + 1, parts)
         messages = build_skill_prompt(self.template, self.model_schema, variables, part.segments)
         answer = await self.session.ask(messages, self.model_schema, self.resolved.sampling, self.effort)
-        return ground_items(self.schema, _restored(answer), part.segments)
+        return await asyncio.to_thread(ground_items, self.schema, _restored(answer), part.segments)
 
     async def _all_known(
         self, parts: Sequence[TranscriptPart], answers: Sequence[Answer | BaseException]
@@ -149,12 +147,12 @@ class Skill:
     async def _reduced(self, answers: list[Answer]) -> Answer:
         """Make one answer of many, in rounds whose prompts fit the context."""
         if self.template.reduction == "merge" and len(answers) > 1:
-            return merge_answers(self.model_schema, answers)
+            return await asyncio.to_thread(merge_answers, self.model_schema, answers)
         while len(answers) > 1:
             budget = await self._budget()
             sizes = await asyncio.gather(*(self.session.model.count_tokens(json.dumps(answer)) for answer in answers))
             groups = [[answers[index] for index in group] for group in group_answers(sizes, budget)]
-            answers = list(await asyncio.gather(*(self._one_of(group) for group in groups)))
+            answers = list(await asyncio.gather(*map(self._one_of, groups)))
         return answers[0]
 
     async def _one_of(self, group: Sequence[Answer]) -> Answer:
@@ -162,13 +160,14 @@ class Skill:
             return group[0]
         messages = build_reduction_prompt(self.template, self.model_schema, self.variables(), group)
         try:
-            return _restored(await self.session.ask(messages, self.model_schema, self.resolved.sampling, self.effort))
+            answer = await self.session.ask(messages, self.model_schema, self.resolved.sampling, self.effort)
         except RayScribeError as error:
             self._degrade("merged lists", f"{self.template.feature}, reducing {len(group)} parts: {error}")
-            return merge_answers(self.model_schema, group)
+            return await asyncio.to_thread(merge_answers, self.model_schema, group)
+        return await asyncio.to_thread(ground_items, self.schema, _restored(answer), self.transcript.segments)
 
-    def _finished(self, answer: Answer, segments: Sequence[Segment]) -> Answer:
-        complete = complete_computed(self.schema, ground_items(self.schema, answer, segments))
+    def _finished(self, answer: Answer) -> Answer:
+        complete = complete_computed(self.schema, answer)
         if not Draft202012Validator(self.schema).is_valid(complete):
             raise GenerationInvalid("the language model's answer does not fit the schema")
         return complete

@@ -84,5 +84,7 @@ def _object_problems(schema: Schema, path: str) -> Iterator[str]:
         yield f'{path}: an object needs "additionalProperties": false'
     if set(cast(Sequence[str], schema.get("required", ()))) != set(properties):
         yield f"{path}: every property must be required (use null for what may be absent)"
+    if schema.get("x-ground", next(iter(properties), None)) not in properties:
+        yield f"{path}: x-ground names no property"
     for name, child in properties.items():
         yield from _problems(child, f"{path}.{name}")

