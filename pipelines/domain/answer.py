@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pipelines.domain.model import Degradation
-from pipelines.domain.passage import Hit, SearchFilters, SearchMode
+from pipelines.domain.passage import Hit, Passage, SearchFilters, SearchMode
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "error"]
@@ -93,10 +93,16 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A passage that the answer may cite. ``n`` counts from 1 in order of rank."""
+    """A passage that the answer may cite, with those around it. ``n`` counts from 1 in order of rank."""
 
     n: int
     hit: Hit
+
+    @property
+    def passages(self) -> tuple[Passage, ...]:
+        """The passage that was found, and the one before and after it where they are known, in order of time."""
+        around = (self.hit.before, self.hit.passage, self.hit.after)
+        return tuple(passage for passage in around if passage is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from pipelines.domain.model import ModelInfo
 from pipelines.errors import DeadlineExceeded, InvalidRequest
 from pipelines.flows.chat_ports import ChatOptions
 from pipelines.ports import LanguageModel
-from pipelines.steps.build_prompt import build_prompt, fit_blocks, source_block
+from pipelines.steps.build_prompt import build_prompt, fit_blocks, source_blocks
 from pipelines.steps.resolve_sampling import resolve_sampling
 
 _TURN_TOKENS = 8
@@ -45,7 +45,7 @@ async def prepare_prompt(
     context_tokens = int(str(info.details.get("context_tokens") or options.context_tokens))
     sampling = _sampling(request, options, info, context_tokens)
     history = request.messages[:-1]
-    blocks = [source_block(source) for source in sources]
+    blocks = source_blocks(sources)
     bare = build_prompt(question, (), history)
     counts = await asyncio.gather(
         *(model.count_tokens(message.content) for message in bare), *(model.count_tokens(block) for block in blocks)

@@ -59,6 +59,7 @@ def _search(ports: ChatPorts, request: ChatRequest) -> SearchRequest:
         top_k=request.top_k,
         filters=request.filters,
         rerank=rerank,
+        neighbours=True,
     )
 
 

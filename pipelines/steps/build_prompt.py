@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pipelines.domain.answer import Message, Source
+from pipelines.domain.passage import Passage
 
 NO_EVIDENCE = "I could not find this in the recordings."
 """What is said, by the model or without it, where the passages do not hold the answer."""
@@ -18,16 +19,32 @@ _REWRITE = """Rewrite the last question of this conversation so that it can be u
 put names in place of words like "it", "they" and "there". Keep its language and its meaning.
 Reply with the question alone."""
 
+NEIGHBOUR_GAP_S = 15.0
+"""A passage before or after a longer silence is about something else."""
+
 HISTORY_MESSAGES = 6
 """Earlier messages that are shown to the model, at most."""
 
 
-def source_block(source: Source) -> str:
-    """Return a passage as it stands in the prompt, with who speaks, in which recording and when."""
-    passage = source.hit.passage
-    speakers = ", ".join(passage.speakers) or "unknown speaker"
-    times = f"{_clock(passage.start_s)}–{_clock(passage.end_s)}"
-    return f"[{source.n}] {passage.recording}, {speakers}, {times}\n{passage.text}"
+def source_blocks(sources: Sequence[Source]) -> list[str]:
+    """Return the sources as they stand in the prompt: who speaks, in which recording and when, and the words.
+
+    A passage is found by few words and understood with those around it, so its neighbours stand beside it, each
+    passage only once.
+    """
+    found = {source.hit.passage.passage_id for source in sources}
+    shown: set[str] = set()
+    blocks = []
+    for source in sources:
+        own = source.hit.passage.passage_id
+        passages = [
+            each
+            for each in source.passages
+            if each.passage_id == own or (each.passage_id not in found | shown and _near(each, source.hit.passage))
+        ]
+        shown.update(each.passage_id for each in passages)
+        blocks.append(_block(source.n, passages))
+    return blocks
 
 
 def build_prompt(question: str, blocks: Sequence[str], history: Sequence[Message] = ()) -> tuple[Message, ...]:
@@ -59,6 +76,17 @@ def fit_blocks(block_tokens: Sequence[int], budget_tokens: int) -> int:
         if used > budget_tokens:
             return count
     return len(block_tokens)
+
+
+def _near(one: Passage, other: Passage) -> bool:
+    return max(one.start_s, other.start_s) - min(one.end_s, other.end_s) <= NEIGHBOUR_GAP_S
+
+
+def _block(n: int, passages: Sequence[Passage]) -> str:
+    speakers = dict.fromkeys(speaker for passage in passages for speaker in passage.speakers)
+    times = f"{_clock(passages[0].start_s)}–{_clock(passages[-1].end_s)}"
+    text = " ".join(passage.text for passage in passages)
+    return f"[{n}] {passages[0].recording}, {', '.join(speakers) or 'unknown speaker'}, {times}\n{text}"
 
 
 def _clock(seconds: float) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from pipelines.domain.answer import Citation, Source
-from pipelines.domain.passage import TextSpan
+from pipelines.domain.passage import Passage, TextSpan
 from pipelines.steps.resolve_citations import cite, find_quote, support
 
 _OPENING = re.compile(r"\s*\[")
@@ -79,15 +79,17 @@ class CitationMarker:
         source = self._sources.get(number)
         if source is None:
             return None
-        text = source.hit.passage.text
-        span = find_quote(quote, text) if quote else support(self._claim(), text)
-        return self._number(source, span) if span else None
+        for passage in (source.hit.passage, *source.passages):
+            span = find_quote(quote, passage.text) if quote else support(self._claim(), passage.text)
+            if span is not None:
+                return self._number(source, passage, span)
+        return None
 
-    def _number(self, source: Source, span: TextSpan) -> int:
-        place = (source.hit.passage.passage_id, span.start, span.end)
+    def _number(self, source: Source, passage: Passage, span: TextSpan) -> int:
+        place = (passage.passage_id, span.start, span.end)
         if place not in self._places:
             self._places[place] = len(self.citations) + 1
-            self.citations.append(cite(source.hit, span, n=self._places[place]))
+            self.citations.append(cite(passage, span, collection=source.hit.collection, n=self._places[place]))
         return self._places[place]
 
     def _claim(self) -> str:

@@ -49,7 +49,10 @@ def pick_answer(
         new = candidates[place].text not in {chosen.text for chosen in picked}
         if new and len(picked) < sentences and scores[place] >= scores[order[0]] - within:
             picked.append(candidates[place])
-    citations = tuple(cite(chosen.source.hit, chosen.span, n=n) for n, chosen in enumerate(picked, start=1))
+    citations = tuple(
+        cite(chosen.source.hit.passage, chosen.span, collection=chosen.source.hit.collection, n=n)
+        for n, chosen in enumerate(picked, start=1)
+    )
     return " ".join(f"{citation.quote} [{citation.n}]" for citation in citations), citations
 
 

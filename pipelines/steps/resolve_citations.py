@@ -4,7 +4,7 @@ import re
 import unicodedata
 
 from pipelines.domain.answer import Citation
-from pipelines.domain.passage import Hit, Passage, SpokenSpan, TextSpan
+from pipelines.domain.passage import Passage, SpokenSpan, TextSpan
 from pipelines.steps.weigh_words import content_terms
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
@@ -49,19 +49,19 @@ def split_spans(text: str) -> tuple[TextSpan, ...]:
     return tuple(found)
 
 
-def cite(hit: Hit, span: TextSpan, *, n: int) -> Citation:
+def cite(passage: Passage, span: TextSpan, *, collection: str, n: int) -> Citation:
     """Return the citation of some characters of a passage, with the time and the speaker of just these."""
-    start_s, end_s, speaker = when_and_who(hit.passage, span)
+    start_s, end_s, speaker = when_and_who(passage, span)
     return Citation(
         n=n,
-        job_id=hit.passage.job_id,
-        collection=hit.collection,
-        passage_id=hit.passage.passage_id,
-        recording=hit.passage.recording,
+        job_id=passage.job_id,
+        collection=collection,
+        passage_id=passage.passage_id,
+        recording=passage.recording,
         start_s=start_s,
         end_s=end_s,
         speaker=speaker,
-        quote=hit.passage.text[span.start : span.end],
+        quote=passage.text[span.start : span.end],
     )
 
 

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from pipelines.domain.passage import TextSpan
 from pipelines.steps.resolve_citations import cite, find_quote, split_spans, support
-from tests.steps.hits import hit, passage
+from tests.steps.hits import passage
 
 TEXT = "Good morning. The exam is on the third of May, don't be late! Bring a pencil."
 
@@ -67,11 +67,11 @@ def test_a_statement_is_supported_by_the_sentence_that_shares_its_words() -> Non
 def test_a_citation_has_the_time_and_the_speaker_of_its_words() -> None:
     of = passage(("Are you ready for the exam?", "SPEAKER_00", 10.0, 12.7), ("Yes I am.", "SPEAKER_01", 14.0, 15.0))
     start = of.text.index("Yes")
-    citation = cite(hit(of), TextSpan(start=start, end=start + 9), n=3)
+    citation = cite(of, TextSpan(start=start, end=start + 9), collection="notes", n=3)
     assert (citation.n, citation.quote, citation.speaker) == (3, "Yes I am.", "SPEAKER_01")
     assert (citation.start_s, citation.end_s) == (14.0, 15.0)
     assert (citation.job_id, citation.recording, citation.collection) == ("job-1", "talk.wav", "notes")
     assert citation.passage_id == of.passage_id
-    inner = cite(hit(of), TextSpan(start=8, end=13), n=1)
+    inner = cite(of, TextSpan(start=8, end=13), collection="notes", n=1)
     assert (inner.quote, inner.speaker) == ("ready", "SPEAKER_00")
     assert [inner.start_s, inner.end_s] == pytest.approx([10.8, 11.3])
