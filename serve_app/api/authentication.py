@@ -57,12 +57,12 @@ class AuthenticationMiddleware:
         self._keys = KeyRing(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Put the Caller into ``scope["state"]``, or answer 401."""
-        if scope["type"] == "http" and not _is_public(scope["path"]):
+        """Put the Caller into ``scope["state"]``, or answer 401; a WebSocket is closed before it opens."""
+        if scope["type"] in ("http", "websocket") and not _is_public(scope["path"]):
             try:
                 scope.setdefault("state", {})["caller"] = self._keys.identify(Headers(scope=scope))
             except Unauthenticated as error:
-                await error_response(error)(scope, receive, send)
+                await _refuse(error, scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -91,6 +91,14 @@ Chatter = Annotated[Caller, Security(authorised, scopes=["chat"])]
 InferenceCaller = Annotated[Caller, Security(authorised, scopes=["inference"])]
 Administrator = Annotated[Caller, Security(authorised, scopes=["admin"])]
 AnyCaller = Annotated[Caller, Security(authorised)]
+
+
+async def _refuse(error: Unauthenticated, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1008, "reason": error.message})
+        return
+    await error_response(error)(scope, receive, send)
 
 
 def _is_public(path: str) -> bool:

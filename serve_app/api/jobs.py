@@ -7,23 +7,19 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime
 
-from pipelines.domain.job import Job, JobFilters, JobRequest, JobStatus, Upload
+from pipelines.domain.job import JobFilters, JobStatus
 from pipelines.errors import InvalidRequest, NotAvailable
 from pipelines.flows.erase_job import erase_job
 from pipelines.flows.read_job import read_job
-from pipelines.flows.submit_job import new_job_id, submit_job
-from pipelines.flows.understand_recording import understanding_request
-from pipelines.steps.check_text_features import check_text_features
+from pipelines.flows.submit_job import new_job_id
 from serve_app.api.authentication import JobReader, JobWriter
 from serve_app.api.context import ServicesOf
 from serve_app.api.documentation import error_answers, form_body
-from serve_app.api.form import Form
 from serve_app.api.job_fields import NAME_PATTERN, NOT_BUILT_HEADERS, JobFields, check_field_name, parse_job_fields
 from serve_app.api.job_ids import IdempotencyKey, JobId
-from serve_app.api.processing import available_features, processing_options
 from serve_app.api.shapes import JobBody, JobList, JobStatusName, job_body
+from serve_app.api.submission import acknowledge
 from serve_app.api.uploads import scratch_folder, take_upload
-from serve_app.services import Services
 
 router = APIRouter(tags=["jobs"])
 _LOCATION = {"Location": {"description": "Address of the job.", "schema": {"type": "string"}}}
@@ -53,9 +49,8 @@ async def submit(
     folder = f"{caller.tenant}/{job_id}/upload-{secrets.token_hex(8)}"
     async with scratch_folder(services.artifacts, folder) as scratch:
         form = await take_upload(request, services, folder, check_field_name)
-        job = await _enqueue(services, caller.tenant, job_id, form)
-        if job.upload.artifact == form.file.artifact:
-            scratch.keep()
+        asked = parse_job_fields(form.values)
+        job = await acknowledge(services, caller.tenant, job_id, asked, form.file, scratch)
     response.headers["location"] = f"/v1/jobs/{job.job_id}"
     return job_body(job)
 
@@ -115,33 +110,6 @@ async def delete_job(
 async def retry_job(job_id: JobId, caller: JobWriter, services: ServicesOf) -> JobBody:
     """Let a failed job go on from its last finished stage, under the same id."""
     return job_body(await services.jobs.retry(caller.tenant, job_id))
-
-
-async def _enqueue(services: Services, tenant: str, job_id: str, form: Form[Upload]) -> Job:
-    asked = parse_job_fields(form.values)
-    await _check_models(services, asked)
-    job = await submit_job(
-        services.jobs,
-        services.reader,
-        tenant=tenant,
-        job_id=job_id,
-        request=asked,
-        upload=form.file,
-        options=processing_options(services.settings),
-        available=available_features(services),
-    )
-    services.metrics.count("jobs_submitted", priority=job.request.priority)
-    return job
-
-
-async def _check_models(services: Services, asked: JobRequest) -> None:
-    if services.language is not None:
-        check_text_features(understanding_request(asked), services.language.templates)
-    if asked.asr_backend is None:
-        return
-    loaded = await services.transcriber.info()
-    if asked.asr_backend not in (loaded.backend, loaded.name):
-        raise NotAvailable("this speech model is not loaded: GET /v1/models lists what is", "asr_backend")
 
 
 def _refuse_unbuilt(request: Request) -> None:

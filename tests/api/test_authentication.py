@@ -2,6 +2,7 @@ import hashlib
 
 import httpx
 import pytest
+from starlette.types import Message
 
 from serve_app.api.authentication import PUBLIC_FOLDERS, PUBLIC_PATHS
 from serve_app.settings import ALL_SCOPES, ApiKey, Scope, Settings
@@ -95,6 +96,20 @@ async def test_without_keys_the_local_profile_serves_its_default_tenant(
 ) -> None:
     assert (await world.client.get("/v1/jobs", headers={"Authorization": "Bearer sk-anything"})).status_code == 200
     assert logged[-1]["tenant"] == "default"
+
+
+async def test_a_websocket_without_a_key_never_opens(keyed: World) -> None:
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await keyed.app({"type": "websocket", "path": "/v1/realtime", "headers": [], "query_string": b""}, receive, send)
+
+    assert [(message["type"], message["code"]) for message in sent] == [("websocket.close", 1008)]
 
 
 async def test_every_route_but_the_public_ones_is_closed(keyed: World) -> None:

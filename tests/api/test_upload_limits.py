@@ -141,7 +141,68 @@ async def test_a_full_queue_says_when_to_come_back(build: BuildWorld, wav: bytes
     assert len(world.stored) == 1
 
 
+class SlowQueue(InMemoryJobQueue):
+    """Takes its time to write a job down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.let_go = asyncio.Event(), asyncio.Event()
+
+    async def enqueue(self, job: NewJob) -> Job:
+        self.asked.set()
+        await self.let_go.wait()
+        return await super().enqueue(job)
+
+
+async def test_a_job_that_was_written_has_its_recording_though_its_client_went_away(
+    build: BuildWorld, wav: bytes
+) -> None:
+    queue = SlowQueue()
+    world = await build(jobs=queue)
+    request = asyncio.create_task(submit(world, wav))
+    await queue.asked.wait()
+
+    request.cancel()
+    queue.let_go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+
+    [job] = (await world.client.get("/v1/jobs")).json()["data"]
+    assert (await world.client.get(job["links"]["audio"])).content == wav
+
+
+class MuteQueue(InMemoryJobQueue):
+    """Writes a job down, and fails to say so."""
+
+    async def enqueue(self, job: NewJob) -> Job:
+        await super().enqueue(job)
+        raise JobStoreUnavailable("the job database does not answer")
+
+
+async def test_a_job_that_was_written_is_acknowledged_though_the_database_fell_silent(
+    build: BuildWorld, wav: bytes
+) -> None:
+    world = await build(jobs=MuteQueue())
+
+    response = await submit(world, wav)
+
+    assert response.status_code == 202
+    assert len(world.stored) == 1
+
+
 class TestIdempotency:
+    async def test_a_repeat_brings_a_lost_recording_back(self, idle: World, wav: bytes) -> None:
+        headers = {"Idempotency-Key": "order-1"}
+        first = await idle.client.post("/v1/jobs", files={"file": ("a.wav", wav)}, headers=headers)
+        [artifact] = idle.stored
+        await idle.artifacts.delete_tree(f"default/{first.json()['id']}")
+
+        again = await idle.client.post("/v1/jobs", files={"file": ("a.wav", wav)}, headers=headers)
+
+        assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
+        assert idle.stored == [artifact]
+        assert await idle.artifacts.read(artifact) == wav
+
     async def test_a_repeat_finds_the_same_job_and_its_copy_is_gone(self, idle: World, wav: bytes) -> None:
         async def send() -> httpx.Response:
             return await idle.client.post(
