@@ -1,5 +1,7 @@
 """Why a job failed: any exception of a stage becomes a record that its owner may see."""
 
+import traceback
+
 from pipelines.domain.job import JobFailure
 from pipelines.errors import RayScribeError
 
@@ -21,3 +23,9 @@ def failure_of(error: BaseException, stage: str | None) -> JobFailure:
     if isinstance(error, RayScribeError):
         return JobFailure(message=error.message, code=error.code, stage=stage, param=error.param)
     return JobFailure(message="the job failed inside the service", code="internal_error", stage=stage)
+
+
+def place_of(error: BaseException) -> str:
+    """Return an error's class and the functions it came through, innermost last: its words may quote a recording."""
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    return " ".join([type(error).__name__, *(f"{frame.name}:{frame.lineno}" for frame in frames)])

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pipelines.domain.job import NewJob, Stage
 from pipelines.domain.transcript import WindowTranscript
 from pipelines.errors import DeadlineExceeded, RayScribeError
-from pipelines.flows.job_failure import JobFailed, failure_of
+from pipelines.flows.job_failure import JobFailed, failure_of, place_of
 from pipelines.flows.recording_ports import ProcessingOptions, RecordingPorts
 from pipelines.flows.recording_stages import RecordingStages
 from pipelines.flows.stage_plan import StageProgress, plan_stages
@@ -124,7 +124,7 @@ async def _only_known_errors(name: str, body: Callable[[], Awaitable[StepResult]
     except RayScribeError:
         raise
     except Exception as error:
-        logger.exception("stage %s failed by an error of ours", name)
+        logger.error("stage %s failed by an error of ours: %s", name, place_of(error))
         raise RayScribeError("the job failed inside the service") from error
 
 

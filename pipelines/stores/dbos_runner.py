@@ -6,12 +6,13 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from dbos import DBOS, DBOSConfig, error
+from dbos import DBOS, DBOSConfig
+from dbos import error as dbos_error
 from filelock import FileLock, Timeout
 
 from pipelines.domain.encoding import from_plain
 from pipelines.domain.job import JobStatus, NewJob
-from pipelines.flows.job_failure import JobFailed
+from pipelines.flows.job_failure import JobFailed, place_of
 from pipelines.flows.job_observer import JobObserver, NoObserver
 from pipelines.flows.process_recording import process_recording
 from pipelines.flows.recording_ports import ProcessingOptions, RecordingPorts
@@ -125,6 +126,7 @@ class DbosJobRunner:
         async def run_job(enqueued: dict[str, object]) -> dict[str, object]:
             return await self._run(enqueued)
 
+        logging.getLogger("dbos").addFilter(_without_words)
         DBOS(config=self._config())
         DBOS.workflow(name=WORKFLOW, max_recovery_attempts=self._options.max_recoveries)(run_job)
         await asyncio.to_thread(self._schedule_erasure)
@@ -199,7 +201,7 @@ class DbosJobRunner:
         except JobFailed:
             observer.ended(JobStatus.FAILED, None)
             raise
-        except error.DBOSWorkflowCancelledError:
+        except dbos_error.DBOSWorkflowCancelledError:
             observer.ended(JobStatus.CANCELLED, None)
             raise
         return key
@@ -223,3 +225,13 @@ async def _take_lock(database_url: str) -> FileLock:
 
 def _destroy() -> None:
     DBOS.destroy(destroy_registry=True)
+    logging.getLogger("dbos").removeFilter(_without_words)
+
+
+def _without_words(record: logging.LogRecord) -> bool:
+    """Let DBOS log where an error happened, not what it says; a failed job is no news, its observer has heard."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        record.msg, record.args = f"{record.getMessage()} {place_of(error)}", ()
+        record.exc_info = record.exc_text = None
+    return not isinstance(error, JobFailed)

@@ -256,7 +256,9 @@ class TestObserver:
 
 
 class TestContents:
-    async def test_the_database_holds_json_only(self, world: World) -> None:
+    async def test_database_and_logs_hold_no_words_of_errors(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
         good, bad = new_job(), new_job()
 
         async def fail_once() -> None:
@@ -275,6 +277,8 @@ class TestContents:
             json.loads(value)
             assert "Traceback" not in value
             assert "a secret" not in value
+        assert "a secret" not in caplog.text
+        assert "ZeroDivisionError" in caplog.text
 
     async def test_expired_jobs_are_erased_and_others_are_not(self, world: World) -> None:
         store, passages = InMemoryArtifactStore(), InMemoryPassageStore()
