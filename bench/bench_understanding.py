@@ -1,6 +1,6 @@
 """What asking many at once is worth: 32 summaries at once ÷ one by one; an hour's clean-up in chunks ÷ in sequence.
 
-    python -m bench.bench_understanding [--transcripts 32] [--speed 20]
+    python -m bench.bench_understanding [--transcripts 32] [--speed 4]
 
 There is no language model in this measurement. A server on this machine answers in the chat format after the time
 that a GPU with continuous batching would take (see ``Timing``), ``--speed`` times faster than that. So the ratios say
@@ -39,7 +39,7 @@ class Timing:
     prompt_tokens_per_s: float = 8000.0
     step_s: float = 0.018
     step_s_per_sequence: float = 0.00025
-    speed: float = 20.0
+    speed: float = 4.0
     """All times are divided by this."""
 
     def seconds(self, prompt_tokens: int, answer_tokens: int, at_once: int) -> float:
@@ -158,7 +158,7 @@ async def main() -> None:
     """Measure both ratios and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--transcripts", type=int, default=32)
-    parser.add_argument("--speed", type=float, default=20.0)
+    parser.add_argument("--speed", type=float, default=4.0)
     arguments = parser.parse_args()
     timing = Timing(speed=arguments.speed)
     calls = [call(number) for number in range(arguments.transcripts)]

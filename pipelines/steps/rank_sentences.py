@@ -13,6 +13,8 @@ _WORD = re.compile(r"\w+")
 _SIMILAR = 0.1
 _FULL_LENGTH_WORDS = 8
 """Shorter sentences ("thank you very much") are near everything and say nothing: they are marked down."""
+_QUESTION = 0.5
+"""A question is about what matters, but the answer says it."""
 _REDUNDANT = 0.85
 
 
@@ -44,9 +46,11 @@ def centrality(vectors: NDArray[np.float64], sentences: Sequence[Sentence]) -> N
 
 
 def telling(sentences: Sequence[Sentence]) -> NDArray[np.float64]:
-    """Return how much a sentence can say by its length, shape (sentences,), 0–1."""
+    """Return how much a sentence can say by its length and form, shape (sentences,), 0–1."""
     words = np.array([len(_WORD.findall(sentence.text)) for sentence in sentences], dtype=np.float64)
-    return np.minimum(words / _FULL_LENGTH_WORDS, 1.0)
+    asking = np.array([sentence.text.rstrip().endswith(("?", "？")) for sentence in sentences], dtype=bool)
+    shares: NDArray[np.float64] = np.minimum(words / _FULL_LENGTH_WORDS, 1.0) * np.where(asking, _QUESTION, 1.0)
+    return shares
 
 
 def pick_salient(scores: NDArray[np.float64], vectors: NDArray[np.float64], count: int) -> list[int]:
