@@ -49,7 +49,8 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ),
         (
             "number",
-            rf"\b{_AMOUNT}\s?(?:percent\b|per cent\b|%)|\b\d[\d,.]*\d\b|\b\d\b|\b(?:{_TENS})(?:[ -](?:{_SMALL}))?\b|\b{_SPOKEN}(?:[ -](?:and )?{_SPOKEN})+\b",
+            rf"\b{_AMOUNT}\s?(?:percent\b|per cent\b|%)"
+            rf"|\b\d[\d,.]*\d\b|\b\d\b|\b(?:{_TENS})(?:[ -](?:{_SMALL}))?\b|\b{_SPOKEN}(?:[ -](?:and )?{_SPOKEN})+\b",
         ),
     )
 )
