@@ -141,11 +141,11 @@ class InMemoryJobQueue:
                 after = event.id
                 yield event
             async with self._changed:
-                if record.job.status.ended and after + 1 >= len(record.events):
-                    return
+                self._owned(tenant, job_id)
                 if after + 1 >= len(record.events):
+                    if record.job.status.ended:
+                        return
                     await self._changed.wait()
-            self._owned(tenant, job_id)
 
     async def depth(self, tenant: str) -> QueueDepth:
         """Count waiting jobs."""

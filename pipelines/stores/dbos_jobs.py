@@ -2,8 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
 
 from dbos import EnqueueOptions, WorkflowStatus, error
+from sqlalchemy.exc import SQLAlchemyError
 
 from pipelines.domain.encoding import to_plain
 from pipelines.domain.job import Job, JobEvent, JobFilters, JobPage, JobStatus, NewJob, QueueDepth
@@ -92,18 +95,28 @@ class DbosJobQueue:
         position = max(after, 0)
         known = after < 1 or await call_database(_TIMEOUT_S, self._is_written, job_id, after - 1)
         while True:
-            stream = self._client.read_stream_async(
-                job_id, EVENTS, offset=position, polling_interval_sec=_WATCH_INTERVAL_S
-            )
-            async for entry in stream:
-                position += 1
-                yield JobEvent(id=position, type=entry["type"], data=entry["data"])
+            async with aclosing(self._written(job_id, position)) as entries:
+                async for entry in entries:
+                    position += 1
+                    yield JobEvent(id=position, type=entry["type"], data=entry["data"])
             job = await self.get(tenant, job_id)
             if job.status.ended:
                 break
             await asyncio.sleep(_WATCH_INTERVAL_S)
         if known or position > after:
             yield terminal_event(position + 1, job)
+
+    async def _written(self, job_id: str, position: int) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield the stream's entries from a position on, until the job has ended."""
+        stream = self._client.read_stream_async(job_id, EVENTS, offset=position, polling_interval_sec=_WATCH_INTERVAL_S)
+        try:
+            async with aclosing(stream):
+                async for entry in stream:
+                    yield entry
+        except error.DBOSNonExistentWorkflowError as gone:
+            raise NotFound("there is no such job") from gone
+        except SQLAlchemyError as away:
+            raise JobStoreUnavailable("the job database is not available") from away
 
     async def depth(self, tenant: str) -> QueueDepth:
         """Return how many jobs wait, and how fast they have left lately."""
@@ -164,15 +177,18 @@ class DbosJobQueue:
         if status.status not in FAILED:
             raise JobNotFailed("only a failed job can be retried")
         attempts = int((status.attributes or {}).get("earlier_attempts") or 0) + int(status.recovery_attempts or 0)
-        self._client.update_workflow_attributes(job_id, {"earlier_attempts": attempts}, merge=True)
         same_steps = status.app_version == WORKFLOW_VERSION
-        self._client.rewind_workflow(
-            job_id,
-            start_step=self._first_unfinished_step(job_id) if same_steps else 1,
-            application_version=WORKFLOW_VERSION,
-            queue_name=QUEUE,
-            queue_partition_key=tenant,
-        )
+        try:
+            self._client.rewind_workflow(
+                job_id,
+                start_step=self._first_unfinished_step(job_id) if same_steps else 1,
+                application_version=WORKFLOW_VERSION,
+                queue_name=QUEUE,
+                queue_partition_key=tenant,
+            )
+        except error.DBOSException as refused:  # somebody else was quicker
+            raise JobNotFailed("only a failed job can be retried") from refused
+        self._client.update_workflow_attributes(job_id, {"earlier_attempts": attempts}, merge=True)
         return self._get(tenant, job_id)
 
     def _first_unfinished_step(self, job_id: str) -> int:

@@ -24,6 +24,7 @@ class DbosStepRunner:
         self._client = client
         self._job_id = job_id
         self._patience_s = patience_s
+        self._in_order = asyncio.Lock()
         self._snapshot: tuple[object, float] = (None, 0.0)
 
     async def step(self, name: str, body: Callable[[], Awaitable[Mapping[str, object]]]) -> Mapping[str, object]:
@@ -44,7 +45,8 @@ class DbosStepRunner:
 
     async def emit(self, event_type: str, data: Mapping[str, object]) -> None:
         """Append to the job's stream, and keep the snapshot of stage and progress that status is read from."""
-        await DBOS.write_stream_async(EVENTS, {"type": event_type, "data": dict(data)})
+        async with self._in_order:  # branches write at the same time, and DBOS in threads
+            await DBOS.write_stream_async(EVENTS, {"type": event_type, "data": dict(data)})
         stage, taken_at = self._snapshot
         if "progress" in data and (data["stage"] != stage or time.monotonic() - taken_at > _SNAPSHOT_INTERVAL_S):
             self._snapshot = (data["stage"], time.monotonic())

@@ -188,6 +188,16 @@ class TestWaiting:
             await queue.get(job.tenant, job.job_id)
         assert (await queue.depth(job.tenant)).total_waiting == 0
 
+    async def test_whoever_watches_an_erased_job_learns_that_it_is_gone(self, queue: JobQueue) -> None:
+        job = new_job()
+        await queue.enqueue(job)
+        events = queue.events(job.tenant, job.job_id)
+        assert (await anext(events)).type == "queued"
+        following = asyncio.ensure_future(anext(events))
+        await queue.erase(job.tenant, job.job_id)
+        with pytest.raises(NotFound):
+            await asyncio.wait_for(following, 20)
+
     @pytest.mark.parametrize("tenant", ["acme", "globex"])
     async def test_unknown_and_foreign_jobs_cannot_be_told_apart(self, queue: JobQueue, tenant: str) -> None:
         job = new_job(tenant="initech")
