@@ -122,6 +122,8 @@ class OpenAILanguageModel:
             capabilities=("structured_output",),
             details={
                 "structured_output_backend": "endpoint",
+                # What the endpoint draws with where a request says nothing is its own affair, and not known here.
+                "known_defaults": False,
                 **self._endpoint.details,
                 "context_tokens": min(int(context_tokens), self._endpoint.context_tokens),
             },

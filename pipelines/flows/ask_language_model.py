@@ -19,7 +19,7 @@ from pipelines.errors import (
 )
 from pipelines.ports import LanguageModel
 from pipelines.steps.parse_generation import parse_generation
-from pipelines.steps.resolve_sampling import ResolvedSampling, resolve_sampling
+from pipelines.steps.resolve_sampling import LIBRARY_DEFAULTS, UNKNOWN_DEFAULTS, ResolvedSampling, resolve_sampling
 
 _DEFAULT_CONTEXT_TOKENS = 4096
 CONTEXT_MARGIN = 0.95
@@ -63,7 +63,8 @@ class LanguageModelSession:
         An answer may fill a third of the context. A limit that request or profile sets goes before the task's own.
         """
         config = cast(Mapping[str, object], self.info.details.get("generation_config") or {})
-        resolved = resolve_sampling(self.request, self.options.sampling, config)
+        library = LIBRARY_DEFAULTS if self.info.details.get("known_defaults", True) else UNKNOWN_DEFAULTS
+        resolved = resolve_sampling(self.request, self.options.sampling, config, library)
         limit, source = resolved.sampling.max_tokens, resolved.sources["max_tokens"]
         if source not in ("request", "profile"):
             limit, source = answer_tokens, "template"

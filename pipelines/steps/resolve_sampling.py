@@ -14,6 +14,8 @@ LIBRARY_DEFAULTS: Mapping[str, object] = {
     "seed": None,
 }
 """vLLM's ``SamplingParams`` and OpenAI's API agree on these; None: no such limit."""
+UNKNOWN_DEFAULTS: Mapping[str, object] = dict.fromkeys(LIBRARY_DEFAULTS)
+"""Of an endpoint that does not say: nothing is sent, and nothing is claimed in ``versions``."""
 _MODEL_NAMES = {"max_tokens": ("max_new_tokens",)}
 """What ``generation_config.json`` calls a parameter where it is not the same."""
 
@@ -33,7 +35,10 @@ class ResolvedSampling:
 
 
 def resolve_sampling(
-    request: SamplingOptions, profile: SamplingOptions, generation_config: Mapping[str, object]
+    request: SamplingOptions,
+    profile: SamplingOptions,
+    generation_config: Mapping[str, object],
+    library: Mapping[str, object] = LIBRARY_DEFAULTS,
 ) -> ResolvedSampling:
     """Resolve every parameter; None at a level asks the next one. ``stop`` is the first level's that has any.
 
@@ -47,7 +52,7 @@ def resolve_sampling(
     )
     values: dict[str, object] = {}
     sources: dict[str, str] = {}
-    for name, default in LIBRARY_DEFAULTS.items():
+    for name, default in library.items():
         found = next(((level, known[name]) for level, known in levels if known.get(name) is not None), None)
         sources[name], values[name] = found or ("library", default)
     stop = request.stop or profile.stop

@@ -111,6 +111,7 @@ async def test_the_endpoints_own_context_length_counts_where_it_is_smaller(endpo
         info = await model.info()
     assert info.details["context_tokens"] == 4096
     assert info.details["quantization"] == "awq"
+    assert info.details["known_defaults"] is False
     async with client(endpoint, context_tokens=1000) as model:
         assert (await model.info()).details["context_tokens"] == 1000
 

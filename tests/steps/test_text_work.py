@@ -13,7 +13,7 @@ from pipelines.steps.check_text_features import check_text_features
 from pipelines.steps.find_entities import find_entities
 from pipelines.steps.match_cues import choose_by_cues, matching
 from pipelines.steps.read_spoken_text import read_segments, read_text
-from pipelines.steps.resolve_sampling import resolve_sampling
+from pipelines.steps.resolve_sampling import UNKNOWN_DEFAULTS, resolve_sampling
 from pipelines.steps.score_criteria import complete_computed
 from pipelines.steps.split_sentences import split_sentences
 from tests.steps.spoken_calls import LABELS, SEGMENTS, SUPPORT_CALL, said, shipped_templates, transcript_of
@@ -115,6 +115,13 @@ def test_the_first_level_that_knows_decides() -> None:
         "temperature": "request", "top_p": "profile", "top_k": "model", "repetition_penalty": "library",
         "max_tokens": "model", "seed": "library",
     }  # fmt: skip
+
+
+def test_an_endpoints_own_defaults_are_neither_sent_nor_claimed() -> None:
+    resolved = resolve_sampling(SamplingOptions(), SamplingOptions(top_p=0.8), {}, UNKNOWN_DEFAULTS)
+    assert resolved.sampling == SamplingOptions(top_p=0.8)
+    assert resolved.values["temperature"] is None
+    assert resolved.sources["temperature"] == "library"
 
 
 def test_zero_is_a_value_and_greedy_models_say_so() -> None:
