@@ -72,7 +72,7 @@ class FasterWhisperTranscriber:
         ``device``: ``cpu``, ``cuda`` or ``auto``. ``compute_type`` ``default``: int8 on a CPU, float16 on a GPU.
         ``on_batch`` hears of every call of the model, in the event loop.
         """
-        model = await asyncio.to_thread(_load_model, path, device, compute_type, cpu_threads)
+        model = await asyncio.to_thread(load_model, path, device, compute_type, cpu_threads)
         decoder = WhisperDecoder(model)
         batcher: Batcher = WindowBatcher(
             lambda requests: run_translated(decoder, requests),
@@ -171,7 +171,8 @@ class FasterWhisperTranscriber:
         )
 
 
-def _load_model(path: Path, device: str, compute_type: str, cpu_threads: int) -> Any:
+def load_model(path: Path, device: str, compute_type: str, cpu_threads: int) -> Any:
+    """Return a ``faster_whisper.WhisperModel``. Blocks. Raises ModelUnavailable, ModelOutOfMemory."""
     import ctranslate2
     from faster_whisper import WhisperModel
 
