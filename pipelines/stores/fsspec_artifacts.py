@@ -29,7 +29,8 @@ class FsspecArtifactStore:
 
     def __init__(self, root: str) -> None:
         """Take a folder's path or an fsspec URL; a folder is created by the first write."""
-        files, path = fsspec.core.url_to_fs(root)
+        # No cached listings: other processes write here too.
+        files, path = fsspec.core.url_to_fs(root, use_listings_cache=False)
         self._files: Any = files
         self._root = str(path).rstrip("/")
         self._is_folder = isinstance(files, LocalFileSystem)
@@ -152,7 +153,6 @@ class FsspecArtifactStore:
 
     def _list_keys(self, prefix: str) -> tuple[str, ...]:
         with _translated("list"):
-            self._files.invalidate_cache(self._path(prefix))
             paths = self._files.find(self._path(prefix))
         return tuple(sorted(str(path).removeprefix(self._root).lstrip("/") for path in paths))
 
