@@ -3,7 +3,10 @@
 import re
 from dataclasses import dataclass
 
+from pipelines.errors import CallerError
+
 _SPEC = re.compile(r"\s*bytes\s*=\s*(\d*)-(\d*)\s*", re.IGNORECASE | re.ASCII)
+_OUTSIDE = "the range lies outside the recording"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,13 +23,10 @@ class ByteRange:
         return f"bytes {self.start}-{self.end - 1}/{self.size}"
 
 
-class Unsatisfiable(Exception):
-    """The range lies wholly outside: 416."""
+class Unsatisfiable(CallerError):
+    """The range lies wholly outside what there is."""
 
-    def __init__(self, size: int) -> None:
-        """Take the size that there is."""
-        super().__init__(size)
-        self.size = size
+    code = "range_not_satisfiable"
 
 
 def parse_range(header: str | None, size: int) -> ByteRange | None:
@@ -41,7 +41,7 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
     first, last = match.groups()
     # More digits than any file has bytes; int() of a long enough one is refused by Python itself.
     if max(len(first), len(last)) > 18:
-        raise Unsatisfiable(size)
+        raise Unsatisfiable(_OUTSIDE, "Range")
     if first:
         return _from_to(int(first), int(last) + 1 if last else size, size)
     return _from_to(max(0, size - int(last)), size, size) if last else None
@@ -49,6 +49,6 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
 
 def _from_to(start: int, end: int, size: int) -> ByteRange | None:
     if start >= size:
-        raise Unsatisfiable(size)
+        raise Unsatisfiable(_OUTSIDE, "Range")
     # A last byte before the first makes the header invalid, not unsatisfiable (RFC 9110, 14.1.1).
     return ByteRange(start=start, end=min(end, size), size=size) if start < end else None

@@ -16,6 +16,7 @@ _DESCRIPTIONS = {
     409: "The state of the resource does not allow this.",
     413: "Larger than the limit.",
     415: "Not audio, or not a content type this route takes.",
+    416: "The range lies outside the recording.",
     422: "A field is wrong; `param` names it.",
     429: "A limit is reached for now; see Retry-After.",
     500: "Our fault.",

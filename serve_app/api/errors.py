@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from pipelines import errors
+from serve_app.api.byte_ranges import Unsatisfiable
 
 
 class BodyStalled(errors.CallerError):
@@ -39,6 +40,7 @@ class Answer:
 
 ANSWERS: Mapping[type[BaseException], Answer] = {
     errors.CallerError: Answer(status=400, type="invalid_request_error"),
+    Unsatisfiable: Answer(status=416, type="invalid_request_error"),
     BodyStalled: Answer(status=408, type="invalid_request_error", headers={"connection": "close"}),
     errors.InvalidRequest: Answer(status=422, type="invalid_request_error"),
     errors.Unauthenticated: Answer(

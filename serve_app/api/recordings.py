@@ -15,6 +15,7 @@ from serve_app.api.authentication import JobReader
 from serve_app.api.byte_ranges import ByteRange, Unsatisfiable, parse_range
 from serve_app.api.context import ServicesOf
 from serve_app.api.documentation import error_answers
+from serve_app.api.errors import error_response
 from serve_app.api.job_ids import JobId
 from serve_app.api.streaming import SourceResponse, started
 
@@ -36,8 +37,7 @@ _BINARY = {"content": {"audio/*": {"schema": {"type": "string", "format": "binar
         200: {"description": "The whole recording.", **_BINARY},
         206: {"description": "The bytes asked for.", **_BINARY},
         304: {"description": "Unchanged (If-None-Match)."},
-        416: {"description": "The range lies outside the recording."},
-        **error_answers(404),
+        **error_answers(404, 416),
     },
 )
 async def job_audio(
@@ -60,8 +60,10 @@ async def job_audio(
     wanted = byte_range if if_range in (None, headers["etag"]) else None
     try:
         part = parse_range(wanted, size)
-    except Unsatisfiable:
-        return Response(status_code=416, headers=headers | {"content-range": f"bytes */{size}"})
+    except Unsatisfiable as error:
+        refusal = error_response(error)
+        refusal.headers["content-range"] = f"bytes */{size}"
+        return refusal
     return await _stream(services.artifacts, upload.artifact, part, size, headers)
 
 

@@ -45,6 +45,8 @@ async def test_a_range_outside(job: tuple[World, Any], wav: bytes) -> None:
     response = await get(job, Range=f"bytes={len(wav)}-")
 
     assert (response.status_code, response.headers["content-range"]) == (416, f"bytes */{len(wav)}")
+    assert response.json()["error"]["code"] == "range_not_satisfiable"
+    assert response.headers["content-type"] == "application/json"
 
 
 @pytest.mark.parametrize("header", ["bytes=x", "lines=1-2", "bytes=0-1,4-5", "bytes=9-3"])
