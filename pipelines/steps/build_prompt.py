@@ -78,6 +78,12 @@ def fit_blocks(block_tokens: Sequence[int], budget_tokens: int) -> int:
     return len(block_tokens)
 
 
+def _text_after(passage: Passage, end_s: float) -> str:
+    """Leave out the spans that the passage repeats of the one before it, which ended at ``end_s``."""
+    first = next((span for span in passage.spans if span.start_s >= end_s), None)
+    return passage.text[first.start :] if first else passage.text
+
+
 def _near(one: Passage, other: Passage) -> bool:
     return max(one.start_s, other.start_s) - min(one.end_s, other.end_s) <= NEIGHBOUR_GAP_S
 
@@ -85,7 +91,8 @@ def _near(one: Passage, other: Passage) -> bool:
 def _block(n: int, passages: Sequence[Passage]) -> str:
     speakers = dict.fromkeys(speaker for passage in passages for speaker in passage.speakers)
     times = f"{_clock(passages[0].start_s)}–{_clock(passages[-1].end_s)}"
-    text = " ".join(passage.text for passage in passages)
+    ends = [-1.0, *(passage.end_s for passage in passages)]
+    text = " ".join(_text_after(passage, end_s) for passage, end_s in zip(passages, ends, strict=False))
     return f"[{n}] {passages[0].recording}, {', '.join(speakers) or 'unknown speaker'}, {times}\n{text}"
 
 

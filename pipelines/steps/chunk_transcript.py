@@ -18,19 +18,23 @@ _SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkingOptions:
-    """How large passages are and where they may end; chosen by ``bench/bench_retrieval.py``."""
+    """How large passages are and where they may end; chosen by ``bench/bench_retrieval.py`` (bench/README.md).
 
-    target_words: int = 60
+    Small ones are found better and play from the right second; what surrounds them is read with them (``Hit.before``,
+    ``Hit.after``).
+    """
+
+    target_words: int = 20
     """From here on a passage ends at the next end of a sentence."""
-    max_words: int = 100
-    """A passage never has more words than this (all-MiniLM reads 256 word pieces)."""
+    max_words: int = 40
+    """A passage never has more words than this, and an overlap."""
     max_s: float = 60.0
     """Nor does it last longer than this, unless a single span does."""
-    min_words: int = 15
+    min_words: int = 8
     """A change of speaker or a pause ends a passage only if it has so many words: short exchanges stay together."""
     max_pause_s: float = 4.0
     """A longer pause is taken for a change of subject."""
-    overlap_words: int = 0
+    overlap_words: int = 10
     """A passage cut for its size repeats at most so many words of the end of the one before, in whole spans."""
     span_words: int = 12
     """A span (the unit that has its own time and speaker) has at most so many words."""

@@ -18,7 +18,7 @@ SATURATION = 1.2
 LENGTH_NORMALIZATION = 0.75
 """BM25's b: how much a long passage is held against its words."""
 
-AVERAGE_WORDS = 60
+AVERAGE_WORDS = 25
 """Words of a passage of ordinary length, as ``chunk_transcript`` cuts them."""
 
 _APOSTROPHES = re.compile(r"['’`]")

@@ -6,7 +6,7 @@ def test_every_question_has_its_moment() -> None:
     talks, questions = make_talks(6)
     by_id = {talk.job_id: talk.transcript for talk in talks}
     answered = [question for question in questions if question.job_id]
-    assert {question.slice for question in questions} == {"paraphrases", "names", "numbers", "negatives"}
+    assert {question.slice for question in questions} == {"paraphrases", "names", "numbers", "context", "negatives"}
     for question in answered:
         segments = by_id[question.job_id or ""].segments
         assert any((segment.start_s, segment.end_s) == (question.start_s, question.end_s) for segment in segments)

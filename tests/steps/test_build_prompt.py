@@ -4,8 +4,10 @@ import pytest
 
 from pipelines.domain.answer import Message, Source
 from pipelines.steps.build_prompt import build_prompt, build_rewrite_prompt, fit_blocks, source_blocks
+from pipelines.steps.chunk_transcript import ChunkingOptions, PassageSource, chunk_transcript
 from pipelines.steps.mark_citations import CitationMarker
 from tests.steps.hits import hit, passage, sources
+from tests.steps.transcripts import segment, transcript
 
 FIRST = passage(("Now to the oven.", "SPEAKER_00", 10, 12))
 SECOND = replace(passage(("It is ready on Monday.", "SPEAKER_01", 12, 15)), passage_id="second", position=1)
@@ -71,3 +73,14 @@ def test_a_neighbour_beyond_a_long_silence_is_left_out_and_hours_are_shown() -> 
     assert source_blocks([Source(n=1, hit=replace(hit(late), before=FIRST))]) == [
         "[1] talk.wav, SPEAKER_00, 1:01:01–1:01:03\nAny questions?"
     ]
+
+
+def test_words_that_two_passages_share_stand_once() -> None:
+    spoken = transcript(*(segment(f"This is sentence number {n}.", n * 2, n * 2 + 2) for n in range(6)))
+    source = PassageSource(tenant="a", collection="notes", job_id="j", recording="talk.wav", metadata={})
+    options = ChunkingOptions(target_words=10, max_words=15, overlap_words=5)
+    first, second, *_ = chunk_transcript(spoken, source, options)
+    assert first.text.endswith("number 1.")
+    assert second.text.startswith("This is sentence number 1.")
+    [block] = source_blocks([Source(n=1, hit=replace(hit(second), before=first))])
+    assert block.split("\n")[1] == "This is sentence number 0. This is sentence number 1. This is sentence number 2."

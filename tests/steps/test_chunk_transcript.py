@@ -35,7 +35,8 @@ def test_ids_depend_on_tenant_collection_job_and_position_alone() -> None:
 
 def test_a_long_turn_is_cut_at_the_end_of_a_sentence() -> None:
     spoken = transcript(*(segment(sentence(25), n * 10, n * 10 + 9, number=n) for n in range(6)))
-    passages = chunk_transcript(spoken, SOURCE, ChunkingOptions(target_words=50, max_words=80))
+    options = ChunkingOptions(target_words=50, max_words=80, overlap_words=0)
+    passages = chunk_transcript(spoken, SOURCE, options)
     assert [len(passage.text.split()) for passage in passages] == [50, 50, 50]
     assert all(passage.text.endswith("end.") for passage in passages)
 
@@ -101,7 +102,7 @@ def transcripts(draw: st.DrawFn) -> Transcript:
 
 @given(transcripts(), st.integers(1, 40), st.integers(0, 30))
 def test_every_word_is_in_a_passage_once_and_in_order(spoken: Transcript, target: int, spare: int) -> None:
-    options = ChunkingOptions(target_words=target, max_words=target + spare, min_words=5)
+    options = ChunkingOptions(target_words=target, max_words=target + spare, min_words=5, overlap_words=0)
     passages = chunk_transcript(spoken, SOURCE, options)
     assert " ".join(passage.text for passage in passages).split() == spoken.text.split()
     assert all(len(passage.text.split()) <= max(options.max_words, options.span_words) for passage in passages)

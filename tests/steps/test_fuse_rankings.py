@@ -24,7 +24,7 @@ def test_the_best_of_bad_matches_by_words_does_not_beat_a_near_passage() -> None
 
 def test_what_only_the_words_found_counts_as_far_as_the_last_near_one() -> None:
     fused = dict(fuse_scores({"a": 0.5, "b": 0.2}, {"c": 10.0}, ideal=10.0))
-    assert fused["c"] == pytest.approx((0.2 + 1.0) / 2)
+    assert fused["c"] == pytest.approx((0.2 + 1.5) / 2.5)
 
 
 def test_nothing_fuses_to_nothing() -> None:

@@ -1,0 +1,169 @@
+"""Does search find the moment? Dense, sparse and hybrid, by kind of question and by how passages are cut.
+
+    python -m bench.bench_retrieval [--talks 24] [--cuts] [--evidence]
+
+Runs the product's own flows over Qdrant in memory and all-MiniLM. A few minutes on two cores; no network.
+"""
+
+import argparse
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean
+
+from bench.retrieval_corpus import Question, Talk, make_talks
+from bench.retrieval_measures import measures
+from pipelines.domain.model import ModelInfo
+from pipelines.domain.passage import Embedding, Hit, SearchMode, SearchRequest
+from pipelines.engines.minilm_embedder import MiniLmEmbedder
+from pipelines.flows.index_transcript import index_transcript
+from pipelines.flows.search_passages import search_passages
+from pipelines.ports import Embedder
+from pipelines.steps.chunk_transcript import ChunkingOptions
+from pipelines.steps.judge_evidence import is_evidence
+from pipelines.stores.qdrant_passages import QdrantPassageStore
+
+MODES: Sequence[SearchMode] = ("dense", "sparse", "hybrid")
+SLICES = ("paraphrases", "names", "numbers", "context")
+CUTS: Mapping[str, ChunkingOptions] = {
+    "10–25 words": ChunkingOptions(target_words=10, max_words=25, min_words=5),
+    "20–40 words": ChunkingOptions(target_words=20, max_words=40, min_words=8),
+    "20–40 words, 10 overlap": ChunkingOptions(target_words=20, max_words=40, min_words=8, overlap_words=10),
+    "30–50 words": ChunkingOptions(target_words=30, max_words=50, min_words=10),
+    "30–50 words, 15 overlap": ChunkingOptions(target_words=30, max_words=50, min_words=10, overlap_words=15),
+    "30–50 words, across turns": ChunkingOptions(target_words=30, max_words=50, min_words=1_000),
+    "60–100 words": ChunkingOptions(target_words=60, max_words=100, min_words=15),
+    "120–180 words": ChunkingOptions(target_words=120, max_words=180, min_words=30),
+}
+DEPTH = 10
+
+
+class RememberingEmbedder:
+    """Embeds each text once, however often passages are cut anew."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self._passages: dict[str, Embedding] = {}
+        self._queries: dict[str, Embedding] = {}
+
+    async def embed_passages(self, texts: Sequence[str]) -> tuple[Embedding, ...]:
+        """Embed texts that are new."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._passages]
+        self._passages.update(zip(new, await self._embedder.embed_passages(new), strict=True))
+        return tuple(self._passages[text] for text in texts)
+
+    async def embed_query(self, text: str) -> Embedding:
+        """Embed a question that is new."""
+        if text not in self._queries:
+            self._queries[text] = await self._embedder.embed_query(text)
+        return self._queries[text]
+
+    async def info(self) -> ModelInfo:
+        """Say what is behind."""
+        return await self._embedder.info()
+
+
+async def ask_all(
+    embedder: Embedder,
+    talks: Iterable[Talk],
+    questions: Sequence[Question],
+    cut: ChunkingOptions,
+    modes: Sequence[SearchMode],
+) -> tuple[int, dict[SearchMode, list[tuple[Hit, ...]]]]:
+    """Index the talks cut in one way; return the number of passages, and what each mode finds for each question."""
+    store = await QdrantPassageStore.open(":memory:")
+    try:
+        counts = [
+            await index_transcript(
+                embedder, store, "bench", "talks", talk.job_id, f"{talk.job_id}.wav", talk.transcript, options=cut
+            )
+            for talk in talks
+        ]
+        found: dict[SearchMode, list[tuple[Hit, ...]]] = {}
+        for mode in modes:
+            request = SearchRequest(query="?", collections=("talks",), mode=mode, top_k=DEPTH)
+            found[mode] = [
+                (await search_passages(embedder, store, "bench", replace(request, query=question.text))).hits
+                for question in questions
+            ]
+        return sum(counts), found
+    finally:
+        await store.close()
+
+
+def first_right(question: Question, hits: Sequence[Hit]) -> int | None:
+    """Return the rank, from 1, of the first hit that holds most of the answering moment."""
+    for rank, hit in enumerate(hits, start=1):
+        overlap = min(hit.passage.end_s, question.end_s) - max(hit.passage.start_s, question.start_s)
+        if hit.passage.job_id == question.job_id and overlap > (question.end_s - question.start_s) / 2:
+            return rank
+    return None
+
+
+def by_slice(questions: Sequence[Question], found: Sequence[Sequence[Hit]]) -> dict[str, Mapping[str, float]]:
+    """Return the measures of each slice, and their mean over slices."""
+    ranks: dict[str, list[int | None]] = {name: [] for name in SLICES}
+    for question, hits in zip(questions, found, strict=True):
+        if question.slice in ranks:
+            ranks[question.slice].append(first_right(question, hits))
+    scored = {name: measures(of) for name, of in ranks.items()}
+    names = next(iter(scored.values()))
+    return scored | {"mean": {name: fmean(of[name] for of in scored.values()) for name in names}}
+
+
+def print_modes(questions: Sequence[Question], found: Mapping[SearchMode, Sequence[Sequence[Hit]]]) -> None:
+    """Print a row a slice and mode."""
+    print("\n| questions | mode | recall@5 | MRR@10 | nDCG@10 |\n| --- | --- | --- | --- | --- |")
+    tables = {mode: by_slice(questions, hits) for mode, hits in found.items()}
+    for name in (*SLICES, "mean"):
+        for mode, table in tables.items():
+            cells = " | ".join(f"{value:.3f}" for value in table[name].values())
+            print(f"| {name} | {mode} | {cells} |")
+
+
+def print_evidence(questions: Sequence[Question], found: Sequence[Sequence[Hit]]) -> None:
+    """Print how many questions have evidence at each threshold: all positives should, no negative should."""
+    print("\n| similar | negatives with evidence | positives whose right passage counts |\n| --- | --- | --- |")
+    for similar in (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6):
+        negatives, positives = [], []
+        for question, hits in zip(questions, found, strict=True):
+            kept = [hit for hit in hits if is_evidence(question.text, hit, similar=similar, relevant=0.1)]
+            if question.job_id is None:
+                negatives.append(bool(kept))
+            elif first_right(question, hits):
+                positives.append(first_right(question, kept) is not None)
+        print(f"| {similar:.2f} | {fmean(negatives):.2f} | {fmean(positives):.2f} |")
+
+
+async def run(options: argparse.Namespace) -> None:
+    """Print the tables."""
+    talks, questions = make_talks(options.talks)
+    engine = await MiniLmEmbedder.load()
+    try:
+        embedder = RememberingEmbedder(engine)
+        count, found = await ask_all(embedder, talks, questions, ChunkingOptions(), MODES)
+        print(f"{len(talks)} talks, {count} passages, {len(questions)} questions, embedder all-MiniLM-L6-v2")
+        print_modes(questions, found)
+        if options.evidence:
+            print_evidence(questions, found["hybrid"])
+        if options.cuts:
+            print("\n| passages | how many | recall@5 | MRR@10 | nDCG@10 |\n| --- | --- | --- | --- | --- |")
+            for name, cut in CUTS.items():
+                count, found = await ask_all(embedder, talks, questions, cut, ("hybrid",))
+                cells = " | ".join(f"{value:.3f}" for value in by_slice(questions, found["hybrid"])["mean"].values())
+                print(f"| {name} | {count} | {cells} |", flush=True)
+    finally:
+        engine.close()
+
+
+def main() -> None:
+    """Read the options and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--talks", type=int, default=24)
+    parser.add_argument("--cuts", action="store_true", help="compare ways of cutting passages")
+    parser.add_argument("--evidence", action="store_true", help="show what the evidence thresholds let through")
+    asyncio.run(run(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
