@@ -54,6 +54,7 @@ class DecodingRequest:
             self.timestamps,
             self.align,
             len(self.prompt_tokens),
+            self.features.shape,
         )
 
 
@@ -62,7 +63,11 @@ class LanguageRequest:
     """One window whose language is asked for."""
 
     features: Features
-    key: Hashable = "language"
+
+    @property
+    def key(self) -> Hashable:
+        """Requests with the same key may share a batch."""
+        return ("language", self.features.shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,11 +117,12 @@ class WhisperDecoder:
         self._tokenizer = cache(self._new_tokenizer)
 
     def features(self, samples: Samples) -> Features:
-        """Return log-mel features, zero-padded to the length that the model was trained on, and thread-safe to make."""
+        """Return log-mel features, zero-padded to what the model knows; longer ones to 30 s. Safe in any thread."""
         from faster_whisper.audio import pad_or_trim
 
         features = self.model.feature_extractor(as_float(samples))[..., :-1]
-        return np.asarray(pad_or_trim(features, self.frames), dtype=np.float32)
+        frames = self.frames if features.shape[-1] <= self.frames else _MODEL_FRAMES
+        return np.asarray(pad_or_trim(features, frames), dtype=np.float32)
 
     def prompt_tokens(self, prompt: str | None) -> tuple[int, ...]:
         """Return a prompt's tokens: at most as many as Whisper keeps of a prompt (its last 223)."""

@@ -187,8 +187,9 @@ async def test_a_batch_mixes_what_may_share_one_and_nothing_else() -> None:
         request(timestamps=False),
         request(align=True),
         request(prompt_tokens=(1,)),
+        request(features=np.zeros((80, 1400), dtype=np.float32)),
     ]
-    assert len({request().key, *(other.key for other in others)}) == 7
+    assert len({request().key, *(other.key for other in others)}) == 8
 
 
 @pytest.mark.parametrize("length", [0, SAMPLE_RATE_HZ])
@@ -245,6 +246,8 @@ async def test_the_shipped_model_says_all_about_itself() -> None:
     assert len(seen) >= 1
     with pytest.raises(NotAvailable):
         await transcriber.transcribe(window(), TranscriptionOptions(task="translate"))
+    frames = [transcriber.decoder.features(np.zeros(s * SAMPLE_RATE_HZ, np.int16)).shape[1] for s in (1, 30)]
+    assert frames == [transcriber.decoder.frames, 3000]
     await transcriber.close()
     with pytest.raises(ModelUnavailable):
         await transcriber.transcribe(window(), TranscriptionOptions())
