@@ -3,44 +3,30 @@
 Everything started here is a child of this process and ends with it; a Ray that was running before is not touched.
 """
 
-import logging
-import os
-import shutil
 import signal
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
-import ray
 import yaml
 from ray import serve
-from ray._private import node as ray_node
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ServeDeploySchema
 
 from pipelines.errors import ModelUnavailable
 from serve_app.data_folder import prepare_data_folder
+from serve_app.private_ray import private_ray
 from serve_app.settings import SHIPPED_FOLDER, Settings
 
 LOCAL_CONFIG = SHIPPED_FOLDER / "configs" / "local.yaml"
-_LOGICAL_CPUS = 8
-"""Ray's CPUs only admit: with eight, seven small replicas and the tasks of several recordings find a slot anywhere.
-Not more, because Ray starts one Python worker for each at once, at seconds of CPU apiece."""
-_ENVIRONMENT = {
-    "RAY_AUTH_MODE": "disabled",  # nothing of this Ray is reachable from outside, and no token should be left behind
-    "RAY_worker_niceness": "0",  # Ray's 15 lets whatever else runs on a laptop starve what its user is waiting for
-    "OMP_NUM_THREADS": "2",
-}
 _START_LIMIT_S = 300.0
-_START_ATTEMPTS = 3
 
 Progress = Callable[[Mapping[str, str]], None]
 """Is given deployment → status whenever something changed."""
@@ -93,7 +79,7 @@ def serving(
     settings = _with_data_folder(document, data)
     prepare_data_folder(settings.data)
     document["http_options"]["port"] = choose_port(document["http_options"]["port"] if port is None else port)
-    with _private_ray(verbose=verbose, pretended_gpus=pretended_gpus):
+    with private_ray(verbose=verbose, pretended_gpus=pretended_gpus):
         url = _deploy(document)
         _wait_until_live(url, document["applications"][0]["name"], progress, whole=whole)
         yield RunningApplication(
@@ -135,52 +121,6 @@ def _with_data_folder(document: dict[str, Any], data: Path | None) -> Settings:
     if data is not None:
         arguments.setdefault("data", {})["folder"] = str(data.resolve())
     return Settings(**arguments)
-
-
-@contextmanager
-def _private_ray(*, verbose: bool, pretended_gpus: int) -> Iterator[None]:
-    """Start Ray for this process alone, in a folder of its own that is removed afterwards."""
-    folder = tempfile.mkdtemp(prefix="rayscribe-")
-    os.environ.update(_ENVIRONMENT)
-    # Without a dashboard, Ray's API server has one module left: usage statistics. Switched off, it still asks the
-    # cloud's metadata service where it runs (get_cluster_config_to_report), and costs a process of 100 MB.
-    vars(ray_node)["Node"].start_api_server = lambda self, **_: None
-    try:
-        _start_ray(folder, verbose=verbose, pretended_gpus=pretended_gpus)
-        yield
-    finally:
-        ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _start_ray(folder: str, *, verbose: bool, pretended_gpus: int) -> None:
-    """Start Ray, again where it gave up: it waits 30 s for its own processes, which a busy machine can exceed."""
-    for attempt in range(1, _START_ATTEMPTS + 1):
-        try:
-            ray.init(
-                address="local",
-                num_cpus=_LOGICAL_CPUS,
-                num_gpus=pretended_gpus or None,
-                include_dashboard=False,
-                _temp_dir=f"{folder}/{attempt}",
-                log_to_driver=verbose,
-                logging_level=logging.WARNING,
-                configure_logging=verbose,
-            )
-            return
-        except Exception as error:
-            ray.shutdown()
-            _kill_processes_of(f"{folder}/{attempt}")
-            if attempt == _START_ATTEMPTS:
-                raise ModelUnavailable(f"Ray did not start on this machine: {error}") from error
-
-
-def _kill_processes_of(session: str) -> None:
-    """Kill what a start that failed left behind: Ray stops only what it knows to be running."""
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.Error):
-            if any(session in argument for argument in process.cmdline()):
-                process.kill()
 
 
 def _deploy(document: dict[str, Any]) -> str:

@@ -1,0 +1,124 @@
+"""A Ray of this process's own: started in a folder of its own, reachable from nowhere else, ended with the process."""
+
+import logging
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import psutil
+import ray
+from ray import _raylet as ray_core
+from ray._private import node as ray_node
+
+from pipelines.errors import ModelUnavailable
+
+_LOGICAL_CPUS = 8
+"""Ray's CPUs only admit: with eight, seven small replicas and the tasks of several recordings find a slot anywhere.
+Not more, because Ray starts one Python worker for each at once, at seconds of CPU apiece."""
+_ENVIRONMENT = {
+    "RAY_AUTH_MODE": "disabled",  # nothing of this Ray is reachable from outside, and no token should be left behind
+    "RAY_worker_niceness": "0",  # Ray's 15 lets whatever else runs on a laptop starve what its user is waiting for
+    "OMP_NUM_THREADS": "2",
+}
+_START_ATTEMPTS = 3
+_AGENT_PORTS = (
+    "metrics_agent_port",
+    "metrics_export_port",
+    "runtime_env_agent_port",
+    "dashboard_agent_listen_port",
+)
+
+
+@contextmanager
+def private_ray(*, verbose: bool, pretended_gpus: int) -> Iterator[None]:
+    """Start Ray for this process alone; stop it on the way out. Raises ModelUnavailable where it does not start."""
+    folder = tempfile.mkdtemp(prefix="rayscribe-")
+    os.environ.update(_ENVIRONMENT)
+    try:
+        _start(folder, verbose=verbose, pretended_gpus=pretended_gpus)
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(folder: str, *, verbose: bool, pretended_gpus: int) -> None:
+    """Start Ray, again where it gave up: it waits 30 s for its own processes, which a busy machine can exceed."""
+    for attempt in range(1, _START_ATTEMPTS + 1):
+        try:
+            with _node_class(_SmallNode if verbose else _QuietNode):
+                ray.init(
+                    address="local",
+                    num_cpus=_LOGICAL_CPUS,
+                    num_gpus=pretended_gpus or None,
+                    include_dashboard=False,
+                    _temp_dir=f"{folder}/{attempt}",
+                    log_to_driver=verbose,
+                    logging_level=logging.WARNING,
+                    configure_logging=verbose,
+                )
+            return
+        except Exception as error:
+            ray.shutdown()
+            _kill_processes_of(f"{folder}/{attempt}")
+            if attempt == _START_ATTEMPTS:
+                raise ModelUnavailable(f"Ray did not start on this machine: {error}") from error
+
+
+class _SmallNode(ray_node.Node):
+    """Ray's node, with the processes that one machine needs and no others: each is 100 MB and seconds of CPU."""
+
+    def start_api_server(self, **_: Any) -> None:
+        """Leave it out: without a dashboard it only counts usage, and asks the cloud's metadata service where it is."""
+
+    def start_monitor(self) -> None:
+        """Leave the autoscaler out: there is one machine."""
+
+    def start_ray_processes(self) -> None:
+        """Say beforehand where agents will listen.
+
+        The raylet dies when its agents, which import all of Ray, have not written their ports to a file within 15 s:
+        on two busy cores they have not (Ray issue 65983). It asks for no file where a port is given, but for one.
+        """
+        for name, port in zip(_AGENT_PORTS, _free_ports(len(_AGENT_PORTS)), strict=True):
+            setattr(self._ray_params, name, port)
+        core: Any = ray_core
+        listen_port = self._ray_params.dashboard_agent_listen_port
+        core.persist_port(self._session_dir, self._node_id, core.DASHBOARD_AGENT_LISTEN_PORT_NAME, listen_port)
+        super().start_ray_processes()  # type: ignore[no-untyped-call]
+
+
+class _QuietNode(_SmallNode):
+    """One whose workers' logs nobody watches; they are in files all the same."""
+
+    def start_log_monitor(self) -> None:
+        """Leave it out."""
+
+
+@contextmanager
+def _node_class(node: type[ray_node.Node]) -> Iterator[None]:
+    """Let ``ray.init`` make this kind of node."""
+    usual = ray_node.Node
+    vars(ray_node)["Node"] = node
+    try:
+        yield
+    finally:
+        vars(ray_node)["Node"] = usual
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [listener.getsockname()[1] for listener in listeners]
+
+
+def _kill_processes_of(session: str) -> None:
+    """Kill what a start that failed left behind: Ray stops only what it knows to be running."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if any(session in argument for argument in process.cmdline()):
+                process.kill()
