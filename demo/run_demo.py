@@ -7,7 +7,7 @@ With CI=true it leaves after the results: 0 where every step worked, else 1.
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,18 +18,32 @@ from rich.status import Status
 from rich.text import Text
 
 from demo.demo_server import PROJECT_FOLDER, DemoServer, ServerDied, free_port, running_server
+from demo.result_lines import (
+    answer_lines,
+    entity_lines,
+    extractive,
+    model_lines,
+    quality_lines,
+    summary_lines,
+    verdict,
+)
 from pipelines.domain.job import JobEvent
 from serve_app.cli.doctor_machine import port_holder
 from serve_app.cli.progress import job_view, show_all
 from serve_app.cli.wording import clock, print_hits, print_transcript, size
 from serve_app.client import ClientError, RayScribeClient
-from serve_app.client.shapes import HitBody, JobBody
+from serve_app.client.shapes import JobBody
 
 RECORDING = PROJECT_FOLDER / "demo" / "recordings" / "project-meeting.ogg"
 DATA_FOLDER = PROJECT_FOLDER / ".rayscribe" / "demo"
 COLLECTION = "demo"
-FEATURES = ["raw_transcript", "diarization", "word_timestamps", "index"]
+FEATURES = ["raw_transcript", "diarization", "word_timestamps", "index", "summary"]
+TEMPLATE = "meeting_notes_v1"
+CALL = PROJECT_FOLDER / "demo" / "recordings" / "support-call.ogg"
+CALL_FEATURES = ["diarization", "summary", "entities", "quality"]
+CALL_TEMPLATE = "support_call_v1"
 SEARCHES = 3
+QUESTIONS = 2
 
 console = Console(highlight=False)
 
@@ -75,12 +89,16 @@ class Demo:
 
     def transcribe(self) -> JobBody:
         """Submit the recording, follow it to its end and return the job."""
-        title(f"Submitting {self.recording.name} ({size(self.recording.stat().st_size)}): {', '.join(FEATURES)}")
-        job = self.client.submit(self.recording, {"features": FEATURES, "collection": COLLECTION})
-        say(f"202 Accepted, job {job['id']}")
-        with job_view(console, self.recording.name) as view:
-            show_all(self._timed(self.client.events(job["id"])), view)
+        job = self._process(self.recording, FEATURES, template_id=TEMPLATE, collection=COLLECTION)
         self.timings.done_s = self.server.age_s
+        return job
+
+    def _process(self, recording: Path, features: list[str], **fields: str) -> JobBody:
+        title(f"Submitting {recording.name} ({size(recording.stat().st_size)}): {', '.join(features)}")
+        job = self.client.submit(recording, {"features": features, **fields})
+        say(f"202 Accepted, job {job['id']}")
+        with job_view(console, recording.name) as view:
+            show_all(self._timed(self.client.events(job["id"])), view)
         job = self.client.job(job["id"])
         if job["status"] != "succeeded":
             raise StepFailed(f"the job {job['status']}: {job['error']}")
@@ -105,6 +123,28 @@ class Demo:
             console.print(Text.assemble(("? ", "bold"), (question["question"], "bold"), f"  {verdict(hits, question)}"))
             print_hits(console, hits)
 
+    def ask(self) -> None:
+        """Ask two questions and print the answers with the moments that they cite."""
+        title("Questions, answered from what was said")
+        for question in expected_moments(self.recording)[-QUESTIONS:]:
+            answer = self.client.chat(question["question"], [COLLECTION])
+            console.print(f"? {question['question']}", style="bold")
+            say_all(answer_lines(answer))
+
+    def summarize(self, job: JobBody) -> None:
+        """Print the summary that was made with the transcript."""
+        title(f"Summary ({TEMPLATE})")
+        say_all(summary_lines(result_of(job, "summary")))
+
+    def understand_call(self) -> None:
+        """Let another recording be understood: what a call was about, what was named, how well it went."""
+        job = self._process(CALL, CALL_FEATURES, template_id=CALL_TEMPLATE)
+        say_all(summary_lines(result_of(job, "summary")))
+        title("Named in the call")
+        say_all(entity_lines(result_of(job, "entities")))
+        title("Quality of the call")
+        say_all(quality_lines(result_of(job, "quality")))
+
     def explain(self, job: JobBody) -> None:
         """Say what really ran and how long it took."""
         title("What ran")
@@ -114,6 +154,8 @@ class Demo:
         if any("demo model" in line for line in models):
             say("Demo models are real architectures of toy size that know a small vocabulary of synthetic voices.")
             say("For recordings of your own: `rayscribe models pull small`, then start again (see `rayscribe doctor`).")
+        if extractive(job):
+            say("No language model is configured: summaries and answers are made of the transcript's own sentences.")
         metrics = job["metrics"] or {}
         say(
             f"{clock(metrics.get('input_duration_s') or 0)} of audio in {metrics.get('processing_s') or 0:.1f} s "
@@ -143,32 +185,13 @@ def expected_moments(recording: Path) -> list[dict[str, Any]]:
     return found
 
 
-def verdict(hits: list[HitBody], question: dict[str, Any]) -> str:
-    """Say at which rank the moment stands at which the answer is really said."""
-    moment = question["start_s"]
-    ranks = [rank for rank, hit in enumerate(hits, start=1) if hit["start_s"] - 1 <= moment <= hit["end_s"]]
-    return f"✓ said at {clock(moment)}, hit {ranks[0]}" if ranks else f"✗ said at {clock(moment)}, not among the hits"
-
-
-def model_lines(job: JobBody) -> list[str]:
-    """Return a line for each model that took part: what, how, and what was wanted instead."""
-    lines = []
-    for role, model in (job["versions"] or {}).items():
-        if not isinstance(model, dict) or "backend" not in model:
-            continue
-        demo = " — a demo model" if model.get("demo") else ""
-        instead = f", instead of {model['fallback']['wanted']}" if model.get("fallback") else ""
-        details = f"{model['backend']}, {model.get('compute_type')}, {(model.get('checkpoint_hash') or '')[:19]}"
-        lines.append(f"{role:<9} {model['model']} ({details}){demo}{instead}")
-    return lines
-
-
 def next_commands(url: str) -> None:
     """Print what to try now."""
     title(f"The server goes on: {url}")
     option = "" if url.endswith(":8000") else f" --server {url}"
     say(f"rayscribe submit YOUR-RECORDING --features diarization --collection mine --follow{option}")
     say(f"rayscribe search 'what does a new server cost' --collection {COLLECTION}{option}")
+    say(f"rayscribe chat 'who will fix the database' --collection {COLLECTION}{option}")
     say(f"rayscribe jobs{option}    rayscribe doctor    open {url}/docs")
     say("(in another terminal; `rayscribe` is .venv/bin/rayscribe)   Ctrl-C stops the server.")
 
@@ -182,6 +205,20 @@ def title(text: str) -> None:
 def say(text: str) -> None:
     """Print a line."""
     console.print(f"  {text}", markup=False, soft_wrap=True)
+
+
+def say_all(lines: Iterable[str]) -> None:
+    """Print lines."""
+    for line in lines:
+        say(line)
+
+
+def result_of(job: JobBody, feature: str) -> dict[str, Any]:
+    """Return what a feature made. Raises StepFailed where there is nothing."""
+    result: dict[str, Any] | None = (job["results"] or {}).get(feature)
+    if not result:
+        raise StepFailed(f"the job made no {feature}")
+    return result
 
 
 def choose_port(wanted: int) -> int:
@@ -198,6 +235,9 @@ def run_steps(demo: Demo) -> None:
     job = demo.transcribe()
     demo.read(job)
     demo.search(job)
+    demo.ask()
+    demo.summarize(job)
+    demo.understand_call()
     demo.explain(job)
 
 

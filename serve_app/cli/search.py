@@ -69,7 +69,7 @@ def _print_answer(answer: "ChatBody") -> None:
     for citation in answer["citations"]:
         speaker = f"{citation['speaker']}: " if citation["speaker"] else ""
         when = f"{clock(citation['start_s'])} – {clock(citation['end_s'])}"
-        typer.echo(f"  [{citation['n']}] {citation['job_id']} {when}  {speaker}“{citation['quote']}”")
+        typer.echo(f"  [{citation['n']}] {citation['recording']} {when}  {speaker}“{citation['quote']}”")
 
 
 def _print_json(value: object) -> None:

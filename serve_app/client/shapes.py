@@ -96,6 +96,7 @@ class CitationBody(TypedDict):
 
     n: int
     job_id: str
+    recording: str
     start_s: float
     end_s: float
     speaker: str | None
@@ -107,3 +108,6 @@ class ChatBody(TypedDict):
 
     answer: str
     citations: list[CitationBody]
+    grounded: bool
+    """The answer stands on passages that were found."""
+    degraded: list[dict[str, str]]

@@ -1,7 +1,6 @@
 import json
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.cli.conftest import Command
@@ -55,9 +54,6 @@ def test_search_wants_a_collection(rayscribe: Command, server: StandIn) -> None:
 
 
 def test_chat_prints_the_answer_and_where_it_was_said(rayscribe: Command, server: StandIn) -> None:
-    citation = {"n": 1, "job_id": JOB_ID, "start_s": 97.3, "end_s": 99.0, "speaker": "SPEAKER_00", "quote": "Friday"}
-    answer = {"answer": "On Friday [1].", "citations": [citation]}
-    server.replies.append(httpx.Response(200, json=answer))
     lines = rayscribe("chat", "when is the exam", "-c", "talks").stdout.splitlines()
-    assert lines == ["On Friday [1].", f"  [1] {JOB_ID} 01:37.3 – 01:39.0  SPEAKER_00: “Friday”"]
+    assert lines == ["On Friday [1].", "  [1] talk.wav 01:37.3 – 01:39.0  SPEAKER_00: “Friday”"]
     assert json.loads(server.bodies[0])["question"] == "when is the exam"

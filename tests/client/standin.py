@@ -64,6 +64,24 @@ HIT = {
 }
 
 
+ANSWER = {
+    "answer": "On Friday [1].",
+    "citations": [
+        {
+            "n": 1,
+            "job_id": JOB_ID,
+            "recording": "talk.wav",
+            "start_s": 97.3,
+            "end_s": 99.0,
+            "speaker": "SPEAKER_00",
+            "quote": "Friday",
+        }
+    ],
+    "grounded": True,
+    "degraded": [],
+}
+
+
 def event(number: int, kind: str, **data: Any) -> bytes:
     """Return one server-sent event as it goes over the wire."""
     return f"id: {number}\nevent: {kind}\ndata: {json.dumps(data)}\n\n".encode()
@@ -137,6 +155,7 @@ class StandIn:
             ("POST", "/v1/search"): lambda _: httpx.Response(
                 200, json={"query": "q", "mode": "hybrid", "degraded": [], "hits": self.hits}
             ),
+            ("POST", "/v1/chat"): lambda _: httpx.Response(200, json=ANSWER),
             ("GET", "/v1/models"): lambda _: httpx.Response(200, json={"data": [], "models": MODELS}),
             ("GET", "/health/ready"): lambda _: httpx.Response(503, json={"status": "starting"}),
         }

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from demo import run_demo
 from demo.demo_server import DemoServer
-from demo.run_demo import RECORDING, Demo, StepFailed, expected_moments, model_lines, verdict
+from demo.result_lines import model_lines, quality_lines, summary_lines, verdict
+from demo.run_demo import RECORDING, Demo, StepFailed, expected_moments
 from serve_app.client import RayScribeClient
 from tests.client.standin import HIT, StandIn, event, job, stream
 
@@ -26,6 +27,21 @@ VERSIONS = {
     },
     "embedder": {"backend": "flag-embedding", "model": "all-MiniLM-L6-v2", "demo": False, "fallback": None},
 }
+SAID = {"text": "We decided to wait.", "speaker": "SPEAKER_01", "start_s": 61.0, "end_s": 63.0}
+RESULTS: dict[str, Any] = {
+    "summary": {
+        "title": "Project meeting",
+        "participants": ["SPEAKER_00", "SPEAKER_01"],
+        "decisions": [SAID] * 5,
+        "action_items": [{"task": "Call Bob.", "owner": "Anna", "due": "Friday", "start_s": None, "end_s": None}],
+        "open_questions": [],
+        "resolution": {"status": "solved", "text": "It was replaced."},
+        "customer_mood": None,
+    },
+    "entities": {"entities": [{"kind": "order_number", "text": "792"}, {"kind": "order_number", "text": "792"}]},
+    "quality": {"score": 62.5, "passed": False, "criteria": {"greeting": {"score": 5}, "closing": {"score": 0}}},
+}
+DEGRADED = [{"stage": "summary", "wanted": "a language model", "used": "extractive", "reason": "none is configured"}]
 METRICS = {"input_duration_s": 165.2, "processing_s": 33.0, "rtf": 0.2}
 
 
@@ -43,11 +59,11 @@ class StartedServer(DemoServer):
 @pytest.fixture
 def server() -> StandIn:
     standin = StandIn()
-    standin.jobs = [job(versions=VERSIONS, metrics=METRICS)]
+    standin.jobs = [job(versions=VERSIONS, metrics=METRICS, results=RESULTS, degraded=DEGRADED)]
     standin.streams.clear()
-    standin.streams.append(
-        stream(event(0, "queued"), event(1, "window", start_s=0.8, end_s=5, text="Good"), event(2, "succeeded"))
-    )
+    for _ in range(2):
+        window = event(1, "window", start_s=0.8, end_s=5, text="Good")
+        standin.streams.append(stream(event(0, "queued"), window, event(2, "succeeded")))
     return standin
 
 
@@ -68,6 +84,9 @@ def run(demo: Demo) -> None:
     finished = demo.transcribe()
     demo.read(finished)
     demo.search(finished)
+    demo.ask()
+    demo.summarize(finished)
+    demo.understand_call()
     demo.explain(finished)
 
 
@@ -77,6 +96,11 @@ def test_demo_prints_transcript_hits_and_what_ran(demo: Demo, server: StandIn, p
     assert "00:01.2 – 00:04.9  SPEAKER_00  Good morning." in text
     assert text.count("0.812  talk.wav 05:01.2 – 05:18.0  SPEAKER_00  The exam is on Friday.") == 3
     assert "demo-asr (faster-whisper, int8, sha256:0123456789ab) — a demo model, instead of small" in text
+    assert text.count("On Friday [1].") == 2
+    assert "  [1] talk.wav 01:37.3 – 01:39.0  SPEAKER_00: “Friday”" in text
+    assert "order number: 792\n" in text
+    assert "62 of 100, not passed" in text
+    assert "No language model is configured" in text
     assert "Demo models are real architectures of toy size" in text
     assert "02:45.2 of audio in 33.0 s (real-time factor 0.200); first words 12 s after the start" in text
     assert all(name.encode() in server.bodies[0] for name in ("diarization", "word_timestamps", "index"))
@@ -116,6 +140,7 @@ def test_earlier_demos_are_forgotten_before_searching(demo: Demo, server: StandI
     [
         {"jobs": [job(status="failed", error={"message": "no"})]},
         {"hits": []},
+        {"jobs": [job(results=RESULTS | {"summary": None})]},
     ],
 )
 def test_step_that_fails_fails_the_demo(
@@ -125,6 +150,23 @@ def test_step_that_fails_fails_the_demo(
         setattr(server, name, value)
     with pytest.raises(StepFailed):
         run(demo)
+
+
+def test_summary_of_any_shape_is_told_with_its_moments() -> None:
+    assert list(summary_lines(RESULTS["summary"])) == [
+        "title: Project meeting",
+        "participants: SPEAKER_00, SPEAKER_01",
+        "decisions:",
+        *["  – 01:01.0 – 01:03.0  SPEAKER_01  We decided to wait."] * 3,
+        "  … and 2 more",
+        "action items:",
+        "  – Anna, Friday  Call Bob.",
+        "resolution: solved — It was replaced.",
+    ]
+
+
+def test_quality_names_each_criterion() -> None:
+    assert list(quality_lines(RESULTS["quality"]))[1] == "greeting 5/5 · closing 0/5"
 
 
 def test_verdict_says_at_which_rank_the_moment_stands() -> None:
