@@ -6,7 +6,6 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from pipelines.domain.template import Template
-from pipelines.errors import NotFound
 from pipelines.templates import TemplateCatalog
 from serve_app.api.authentication import AnyCaller
 from serve_app.api.context import ServicesOf
@@ -62,10 +61,8 @@ async def list_templates(_caller: AnyCaller, services: ServicesOf) -> TemplateLi
 
 @router.get("/v1/templates/{template_id}", summary="One template", responses=error_answers(404))
 async def get_template(template_id: str, _caller: AnyCaller, services: ServicesOf) -> WholeTemplateBody:
-    """Show a template with its schema and prompt."""
-    template = _catalog(services).templates.get(template_id)
-    if template is None:
-        raise NotFound("there is no such template", "template_id")
+    """Show a template with its schema and prompt; of a broken one, 422 says what is wrong with it."""
+    template = _catalog(services).get(template_id)
     return WholeTemplateBody(**_body(template).model_dump(), json_schema=dict(template.schema), prompt=template.prompt)
 
 

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -149,6 +150,11 @@ class TestJobs:
 
 
 class TestTemplates:
+    @pytest.fixture
+    def with_a_broken_one(self, tmp_path: Path) -> TemplateCatalog:
+        (tmp_path / "mine_v1.json").write_text('{"type": "objekt"}')
+        return load_templates([SHIPPED_FOLDER / "configs" / "templates", tmp_path])
+
     async def test_list_and_show(self, skilled: World) -> None:
         listed = (await skilled.client.get("/v1/templates")).json()
         shown = (await skilled.client.get("/v1/templates/meeting_notes_v1")).json()
@@ -161,6 +167,21 @@ class TestTemplates:
     @pytest.mark.parametrize("name", ["nothing", "..", "%2e%2e%2fconfigs"])
     async def test_unknown(self, skilled: World, name: str) -> None:
         assert (await skilled.client.get(f"/v1/templates/{name}")).status_code == 404
+
+    async def test_a_broken_one_says_what_is_wrong_and_stops_nothing(
+        self, build: BuildWorld, with_a_broken_one: TemplateCatalog, tmp_path: Path
+    ) -> None:
+        ports = LanguagePorts(templates=with_a_broken_one, analyst=ExtractiveAnalyst(FakeEmbedder()))
+        world = await build(language=ports)
+
+        shown = await world.client.get("/v1/templates/mine_v1")
+        listed = (await world.client.get("/v1/templates")).json()
+        health = (await world.client.get("/health/detailed")).json()
+
+        assert (shown.status_code, shown.json()["error"]["code"]) == (422, "template_invalid")
+        assert str(tmp_path) not in shown.text
+        assert [broken["id"] for broken in listed["broken"]] == ["mine_v1"] == list(health["broken_templates"])
+        assert len(listed["data"]) > 5
 
     async def test_none(self, world: World) -> None:
         assert (await world.client.get("/v1/templates")).json()["data"] == []
