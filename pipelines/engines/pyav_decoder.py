@@ -23,7 +23,7 @@ from pipelines.engines.container_formats import (
     refusal,
 )
 from pipelines.engines.pyav_resampling import resampled
-from pipelines.errors import TooLarge, UnsupportedMedia
+from pipelines.errors import AudioDamaged, TooLarge, UnsupportedMedia
 from pipelines.samples import Samples
 
 if TYPE_CHECKING:
@@ -81,8 +81,13 @@ class DecodedBlocks:
         return self
 
     def __next__(self) -> Samples:
+        import av
+
         try:
             return next(self._blocks)
+        except (av.FFmpegError, ValueError, OverflowError) as error:  # a frame that cannot be mixed or resampled
+            self.close()
+            raise AudioDamaged("the recording breaks off: what follows cannot be decoded", "file") from error
         except BaseException:
             self.close()
             raise

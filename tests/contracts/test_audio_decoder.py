@@ -21,7 +21,7 @@ from pipelines.errors import (
 from pipelines.fakes.scripted_speech import Utterance, write_samples, write_wav
 from pipelines.ports import AudioDecoder
 from pipelines.samples import Samples
-from tests.engines.containers import CODECS, TONE_S, encoded, video_without_audio, wav_header, with_hole
+from tests.engines.containers import CODECS, TONE_S, encoded, tone, video_without_audio, wav_header, with_hole
 
 UPLOAD = Upload(filename="lecture.m4a", sha256="ab" * 32, bytes=123, artifact="acme/uploads/lecture")
 DAY_S = 24 * 3600.0
@@ -69,6 +69,33 @@ def test_sixteen_khz_mono_passes_through_bit_for_bit(decoder: AudioDecoder) -> N
     said = [Utterance(start_s=1, end_s=2, text="hello"), Utterance(start_s=5, end_s=13, text="world")]
     samples, _ = decode(decoder, write_wav(said))
     assert np.array_equal(samples, write_samples(said))
+
+
+@pytest.mark.parametrize("channels", [3, 6, 8, 17, 24, 64])
+def test_any_number_of_channels_is_mixed_or_refused(decoder: AudioDecoder, channels: int) -> None:
+    tones = np.tile(tone(1.0, rate_hz=16_000)[:, None], channels).tobytes()
+    try:
+        samples, _ = decode(decoder, wav_header(channels=channels, data=tones))
+    except AudioDamaged:
+        assert channels > 8, "as many as a cinema has must work"
+    else:
+        assert len(samples) == SAMPLE_RATE_HZ
+        assert np.abs(samples.astype(float)).mean() > 1000
+
+
+def test_a_frame_that_cannot_be_converted_is_damage(decoder: AudioDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    import av
+
+    class Broken:
+        def __init__(self, **options: object) -> None:
+            self.options = options
+
+        def resample(self, frame: object) -> list[object]:
+            raise av.ArgumentError(22, "invalid argument")
+
+    monkeypatch.setattr("av.audio.resampler.AudioResampler", Broken)
+    with pytest.raises(AudioDamaged):
+        decode(decoder, encoded("flac"))
 
 
 def test_a_change_of_rate_and_channels_in_the_middle_is_followed(decoder: AudioDecoder) -> None:
