@@ -26,6 +26,7 @@ from pipelines.engines.whisper_decoding import (
     WhisperDecoder,
 )
 from pipelines.errors import InvalidRequest, ModelOutOfMemory, ModelUnavailable, NotAvailable
+from pipelines.samples import Samples
 from pipelines.steps.judge_window import Verdict, compression_ratio, judge_window
 from pipelines.steps.time_segments import TimedText, split_words, to_segments
 from pipelines.window_batcher import BatchStatistics, WindowBatcher
@@ -89,10 +90,9 @@ class FasterWhisperTranscriber:
     async def transcribe(self, window: Window, options: TranscriptionOptions) -> WindowTranscript:
         """Decode one window; see Transcriber.transcribe. Also raises Overloaded (the queue is full)."""
         self._check(options)
-        samples = np.asarray(window.samples, dtype=np.int16)
-        if not len(samples) or int(np.abs(samples.astype(np.int32)).max()) <= _SILENT_PEAK:
+        features = await asyncio.to_thread(self._features, np.asarray(window.samples, dtype=np.int16))
+        if features is None:
             return _empty_transcript(window, options.language or self.decoder.languages[0])
-        features = await asyncio.to_thread(self.decoder.features, samples)
         first = await self._decode(features, window, options, temperature=options.temperatures[0], timestamps=True)
         if not first.verdict.suspicious or len(options.temperatures) == 1:
             return _transcript(first, window, redecoded=False)
@@ -121,6 +121,12 @@ class FasterWhisperTranscriber:
             raise InvalidRequest(f"this model does not know the language {options.language!r}", "language")
         if options.task == "translate" and not self.decoder.multilingual:
             raise NotAvailable("this model knows English only, so it cannot translate", "task")
+
+    def _features(self, samples: Samples) -> Features | None:
+        """Return the window's features; None for digital silence. Blocks."""
+        if not len(samples) or max(-int(samples.min()), int(samples.max())) <= _SILENT_PEAK:
+            return None
+        return self.decoder.features(samples)
 
     async def _decode(
         self, features: Features, window: Window, options: TranscriptionOptions, *, temperature: float, timestamps: bool
