@@ -2,8 +2,8 @@
 
     python -m demo.recipes.convert_asr
 
-Seconds for the conversion to int8, some minutes for the heads: each of the decoder's attention heads places the words
-of sentences whose word times are known, and those that do it best together are written into the model.
+Half a minute. The alignment heads, by which word times are found, are those of the decoder's attention heads that look
+where a word sounds, in sentences whose word times are known.
 """
 
 import argparse
@@ -17,9 +17,9 @@ from typing import Any
 from rich.progress import track
 from tokenizers import Tokenizer
 
-from demo.recipes.asr_measures import word_time_errors
-from demo.recipes.asr_model import END, NO_TIMESTAMPS, START, token_id
-from demo.recipes.speech import list_voices
+from demo.recipes.asr_dataset import MEL_BANDS, WINDOW_FRAMES
+from demo.recipes.asr_model import END, NO_TIMESTAMPS, START, TIMESTAMP_STEP_S, token_id
+from demo.recipes.speech import SAMPLE_RATE_HZ, list_voices
 from demo.recipes.text import make_sentence
 from demo.recipes.train_asr import DEFAULT_FOLDER as RUN_FOLDER
 from demo.recipes.word_times import TimedSpeech, speak_timed
@@ -75,21 +75,43 @@ def write_heads(model: Path, heads: Sequence[Head]) -> None:
     (model / "config.json").write_text(json.dumps(config) + "\n")
 
 
-def choose_heads(model: Path, heads: Sequence[Head], speech: Sequence[TimedSpeech], most: int = 4) -> list[Head]:
-    """The heads whose mean attention places words best: the best one, then whatever improves it, up to `most`."""
+def choose_heads(run: Path, speech: Sequence[TimedSpeech], most: int = 3) -> list[Head]:
+    """The heads that look where a word sounds: least distance between it and the centre of their attention."""
+    import numpy as np
+    import torch
+    from transformers import WhisperForConditionalGeneration
 
-    def error(chosen: Sequence[Head]) -> float:
-        write_heads(model, chosen)
-        return word_time_errors(model, speech).mean_s
+    from demo.recipes.make_asr_data import log_mel
 
-    alone = {head: error([head]) for head in track(heads, "Trying heads")}
-    ranking = sorted(heads, key=alone.__getitem__)
-    chosen, best = [ranking[0]], alone[ranking[0]]
-    for head in ranking[1:5]:
-        if len(chosen) < most and (together := error([*chosen, head])) < best:
-            chosen, best = [*chosen, head], together
-    write_heads(model, sorted(chosen))
-    return sorted(chosen)
+    tokenizer = Tokenizer.from_file(str(run / "tokenizer.json"))
+    model: Any = WhisperForConditionalGeneration.from_pretrained(run, attn_implementation="eager").eval()
+    prompt = [token_id(tokenizer, START), token_id(tokenizer, NO_TIMESTAMPS)]
+    distances: dict[Head, list[float]] = {}
+    for spoken in track(speech, "Watching heads"):
+        spelled = [tokenizer.encode(" " + word).ids for word in spoken.words]
+        features = torch.zeros(1, MEL_BANDS, WINDOW_FRAMES)
+        heard = log_mel(spoken.samples).T
+        features[0, :, : heard.shape[1]] = torch.from_numpy(heard.astype(np.float32))
+        with torch.no_grad():
+            encoded = model.model.encoder(features).last_hidden_state
+            answer = model.model.decoder(
+                input_ids=torch.tensor([prompt + [token for word in spelled for token in word]]),
+                encoder_hidden_states=encoded,
+                output_attentions=True,
+            )
+        edges = [*spoken.starts_s[1:], len(spoken.samples) / SAMPLE_RATE_HZ]
+        places_s = torch.arange(WINDOW_FRAMES // 2) * TIMESTAMP_STEP_S
+        for layer, attention in enumerate(answer.cross_attentions):
+            centres_s = (attention[0] * places_s).sum(-1)  # (heads, tokens)
+            first = len(prompt) - 1  # the step that answers with a token is the one before it
+            for tokens, start_s, end_s in zip(spelled, spoken.starts_s, edges, strict=True):
+                if start_s is not None and end_s is not None:
+                    found_s = centres_s[:, first : first + len(tokens)].mean(-1)
+                    for head, distance_s in enumerate((found_s - (start_s + end_s) / 2).abs().tolist()):
+                        distances.setdefault((layer, head), []).append(distance_s)
+                first += len(tokens)
+    ranking = sorted(distances, key=lambda head: float(np.median(distances[head])))
+    return sorted(ranking[:most])
 
 
 def timed_sentences(count: int, seed: int) -> list[TimedSpeech]:
@@ -104,11 +126,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, default=RUN_FOLDER, help="folder of the training run")
     parser.add_argument("--model", type=Path, default=MODEL_FOLDER, help="folder to write")
-    parser.add_argument("--sentences", type=int, default=16, help="sentences to choose heads with; 0 uses all heads")
+    parser.add_argument("--sentences", type=int, default=12, help="sentences to choose heads with; 0 uses all heads")
     options = parser.parse_args(arguments)
     heads = convert(options.run, options.model)
     if options.sentences:
-        heads = choose_heads(options.model, heads, timed_sentences(options.sentences, seed=11))
+        heads = choose_heads(options.run, timed_sentences(options.sentences, seed=11))
+        write_heads(options.model, heads)
     size = sum(path.stat().st_size for path in options.model.iterdir())
     print(f"{options.model}: {size / 1e6:.1f} MB, alignment heads {heads}")
 
