@@ -84,7 +84,7 @@ def choose_heads(run: Path, speech: Sequence[TimedSpeech], most: int = 3) -> lis
     from demo.recipes.make_asr_data import log_mel
 
     tokenizer = Tokenizer.from_file(str(run / "tokenizer.json"))
-    model: Any = WhisperForConditionalGeneration.from_pretrained(run, attn_implementation="eager").eval()
+    model: Any = WhisperForConditionalGeneration.from_pretrained(run, attn_implementation="eager").eval()  # type: ignore[no-untyped-call]
     prompt = [token_id(tokenizer, START), token_id(tokenizer, NO_TIMESTAMPS)]
     distances: dict[Head, list[float]] = {}
     for spoken in track(speech, "Watching heads"):
