@@ -19,6 +19,8 @@ from pipelines.errors import ModelUnavailable
 _LOGICAL_CPUS = 8
 """Ray's CPUs only admit: with eight, seven small replicas and the tasks of several recordings find a slot anywhere.
 Not more, because Ray starts one Python worker for each at once, at seconds of CPU apiece."""
+_REHEARSED_CPUS = 16
+"""What the rehearsal of a GPU profile has: the CPUs of the smallest node that it is meant for."""
 _ENVIRONMENT = {
     "RAY_AUTH_MODE": "disabled",  # nothing of this Ray is reachable from outside, and no token should be left behind
     "RAY_worker_niceness": "0",  # Ray's 15 lets whatever else runs on a laptop starve what its user is waiting for
@@ -53,7 +55,7 @@ def _start(folder: str, *, verbose: bool, pretended_gpus: int) -> None:
             with _node_class(_SmallNode if verbose else _QuietNode):
                 ray.init(
                     address="local",
-                    num_cpus=_LOGICAL_CPUS,
+                    num_cpus=_REHEARSED_CPUS if pretended_gpus else _LOGICAL_CPUS,
                     num_gpus=pretended_gpus or None,
                     include_dashboard=False,
                     _temp_dir=f"{folder}/{attempt}",

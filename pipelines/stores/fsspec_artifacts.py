@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO, cast
 
 import fsspec
@@ -159,6 +159,14 @@ class FsspecArtifactStore:
     def _delete_tree(self, prefix: str) -> None:
         with suppress(ArtifactNotFound), _translated("delete"):
             self._files.rm(self._path(prefix), recursive=True)
+        if self._is_folder:
+            self._remove_empty_parents(prefix)
+
+    def _remove_empty_parents(self, prefix: str) -> None:
+        """Leave no empty folder; the tenant's own stays, because another upload may be about to use it."""
+        for parent in list(PurePosixPath(prefix).parents)[:-2]:
+            with suppress(OSError):
+                Path(self._path(str(parent))).rmdir()
 
     def _sweep(self, older_than_s: float) -> int:
         removed = 0

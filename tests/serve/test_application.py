@@ -93,7 +93,7 @@ def test_an_event_stream_resumes_where_it_broke_off(finished: tuple[httpx.Client
         ("text", "The deadline is next Friday"),
         ("srt", "00:00:09,000 --> 00:00:16,000"),
         ("vtt", "WEBVTT"),
-        ("md", "SPEAKER_01"),
+        ("md", r"**SPEAKER\_01** · 0:00:09"),
     ],
 )
 def test_transcripts_come_in_every_format(finished: tuple[httpx.Client, str], format_name: str, expected: str) -> None:
