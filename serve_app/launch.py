@@ -3,6 +3,7 @@
 Everything started here is a child of this process and ends with it; a Ray that was running before is not touched.
 """
 
+import logging
 import signal
 import socket
 import threading
@@ -125,6 +126,7 @@ def _with_data_folder(document: dict[str, Any], data: Path | None) -> Settings:
 
 def _deploy(document: dict[str, Any]) -> str:
     schema = ServeDeploySchema.model_validate(document)
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # this terminal belongs to whoever started it
     serve.start(
         proxy_location=schema.proxy_location,
         http_options=schema.http_options.model_dump(),
