@@ -16,7 +16,7 @@ PIPELINE: dict[str, Any] = {
         "name": "pyannote.audio.pipelines.SpeakerDiarization",
         "params": {
             "segmentation": "$model/segmentation",
-            "segmentation_step": 0.2,
+            "segmentation_step": 0.25,
             "segmentation_batch_size": 32,
             "embedding": "$model/embedding",
             "embedding_batch_size": 32,
