@@ -26,14 +26,14 @@ from pipelines.stores.qdrant_passages import QdrantPassageStore
 MODES: Sequence[SearchMode] = ("dense", "sparse", "hybrid")
 SLICES = ("paraphrases", "names", "numbers", "context")
 CUTS: Mapping[str, ChunkingOptions] = {
-    "10–25 words": ChunkingOptions(target_words=10, max_words=25, min_words=5),
-    "20–40 words": ChunkingOptions(target_words=20, max_words=40, min_words=8),
+    "10–25 words": ChunkingOptions(target_words=10, max_words=25, min_words=5, overlap_words=0),
+    "20–40 words": ChunkingOptions(target_words=20, max_words=40, min_words=8, overlap_words=0),
     "20–40 words, 10 overlap": ChunkingOptions(target_words=20, max_words=40, min_words=8, overlap_words=10),
-    "30–50 words": ChunkingOptions(target_words=30, max_words=50, min_words=10),
+    "30–50 words": ChunkingOptions(target_words=30, max_words=50, min_words=10, overlap_words=0),
     "30–50 words, 15 overlap": ChunkingOptions(target_words=30, max_words=50, min_words=10, overlap_words=15),
-    "30–50 words, across turns": ChunkingOptions(target_words=30, max_words=50, min_words=1_000),
-    "60–100 words": ChunkingOptions(target_words=60, max_words=100, min_words=15),
-    "120–180 words": ChunkingOptions(target_words=120, max_words=180, min_words=30),
+    "30–50 words, across turns": ChunkingOptions(target_words=30, max_words=50, min_words=1_000, overlap_words=0),
+    "60–100 words": ChunkingOptions(target_words=60, max_words=100, min_words=15, overlap_words=0),
+    "120–180 words": ChunkingOptions(target_words=120, max_words=180, min_words=30, overlap_words=0),
 }
 DEPTH = 10
 
