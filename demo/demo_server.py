@@ -1,6 +1,5 @@
 """The demo's own server: a process that is started, watched and stopped here, with everything it started."""
 
-import signal
 import socket
 import subprocess
 import sys
@@ -60,10 +59,11 @@ class DemoServer:
         return self._process.wait()
 
     def stop(self) -> None:
-        """Interrupt the server, as Ctrl-C would, and end whatever it should leave behind."""
+        """Tell the server to stop, and end whatever it should leave behind."""
         started = _with_children(self._process.pid)
         if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
+            # Not SIGINT: a process that a shell started in the background ignores it, and so do its children.
+            self._process.terminate()
         try:
             self._process.wait(STOP_LIMIT_S)
         except subprocess.TimeoutExpired:

@@ -247,8 +247,8 @@ def main(
     recording: Annotated[Path, typer.Option(help="What to transcribe.", exists=True, dir_okay=False)] = RECORDING,
 ) -> None:
     """Run the demo."""
-    # SIGTERM stops the server as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for name in (signal.SIGINT, signal.SIGTERM):  # also where a shell has switched SIGINT off, for background jobs
+        signal.signal(name, signal.default_int_handler)
     stay = os.environ.get("CI", "").lower() != "true"
     title("RayScribe: a meeting goes in, who said what comes out, on this machine alone")
     say(f"data folder {data}")

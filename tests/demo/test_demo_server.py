@@ -23,7 +23,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
 print("child", child.pid, flush=True)
-{on_interrupt}
+{on_stop}
 http.server.HTTPServer(("127.0.0.1", {port}), Handler).serve_forever()
 """
 
@@ -37,14 +37,12 @@ def start(tmp_path: Path, program: str, port: int) -> DemoServer:
     return DemoServer(process, port, log)
 
 
-@pytest.mark.parametrize("on_interrupt", ["", "signal.signal(signal.SIGINT, signal.SIG_IGN)"], ids=["obedient", "deaf"])
-def test_stop_ends_the_server_and_its_children(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_interrupt: str
-) -> None:
-    monkeypatch.setattr(demo_server, "STOP_LIMIT_S", 1.0 if on_interrupt else 30.0)
+@pytest.mark.parametrize("on_stop", ["", "signal.signal(signal.SIGTERM, signal.SIG_IGN)"], ids=["obedient", "deaf"])
+def test_stop_ends_the_server_and_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_stop: str) -> None:
+    monkeypatch.setattr(demo_server, "STOP_LIMIT_S", 1.0 if on_stop else 30.0)
     monkeypatch.setattr(demo_server, "CHILDREN_LIMIT_S", 0.5)
     port = free_port(18_000)
-    server = start(tmp_path, _SERVER.format(port=port, on_interrupt=on_interrupt), port)
+    server = start(tmp_path, _SERVER.format(port=port, on_stop=on_stop), port)
     try:
         server.wait_until_live(lambda words: None)
         child = psutil.Process(int(server.last_words().split()[1]))
