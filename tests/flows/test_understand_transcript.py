@@ -15,24 +15,21 @@ from pipelines.domain.answer import Message, SamplingOptions
 from pipelines.domain.encoding import from_plain, to_plain
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.transcript import Transcript
-from pipelines.domain.understanding import UnderstandingOptions, UnderstandingReport, UnderstandingRequest
-from pipelines.engines.extractive_analyst import ExtractiveAnalyst
+from pipelines.domain.understanding import UnderstandingReport, UnderstandingRequest
 from pipelines.errors import GenerationTruncated, InvalidRequest, ModelUnavailable, Overloaded
 from pipelines.fakes.language import Reply, Script, ScriptedAnswer, ScriptedLanguageModel
-from pipelines.flows.enhance_transcript import LanguagePorts
 from pipelines.flows.understand_transcript import understand_transcript
 from pipelines.steps.minimal_value import minimal_value
 from pipelines.steps.shape_schema import for_request
+from tests.flows.language_rig import CATALOG, ports, scripted
 from tests.steps.spoken_calls import (
     LABELS,
     MEETING,
     SILENCE,
     SUPPORT_CALL,
     said,
-    shipped_templates,
 )
 
-CATALOG = shipped_templates()
 EVERYTHING = UnderstandingRequest(
     features=("summary", "entities", "classification", "quality", "translation"),
     templates={"summary": "support_call_v1"},
@@ -44,19 +41,6 @@ NOTES = UnderstandingRequest(features=("summary",), templates={"summary": "meeti
 LONG_MEETING = said(
     *[(name, f"{name} says that point {place} matters.") for place in range(160) for name in ("Ada", "Ben")]
 )
-
-
-def ports(model: ScriptedLanguageModel | None, **options: Any) -> LanguagePorts:
-    return LanguagePorts(
-        templates=CATALOG,
-        analyst=ExtractiveAnalyst(),
-        model=model,
-        options=UnderstandingOptions(**options) if options else UnderstandingOptions(),
-    )
-
-
-def scripted(script: Script = (), context_tokens: int = 8192) -> ScriptedLanguageModel:
-    return ScriptedLanguageModel(script, context_tokens=context_tokens)
 
 
 def assert_fits(report: UnderstandingReport, request: UnderstandingRequest) -> None:
@@ -257,51 +241,6 @@ async def test_silence_is_not_worth_a_call_and_not_a_fallback() -> None:
     assert report.degraded == ()
     assert_fits(report, EVERYTHING)
     assert report.results["translation"]["text"] == ""  # type: ignore[index]
-
-
-async def test_a_translation_keeps_times_and_speakers() -> None:
-    def translate(messages: Sequence[Message], schema: Mapping[str, object] | None) -> str:
-        return json.dumps({"text": "Auf Deutsch: " + messages[1].content.split("\n")[1]})
-
-    request = UnderstandingRequest(features=("translation",), target_language="de")
-    model = scripted(translate)
-    report = await understand_transcript(MEETING, request, ports(model))
-    answer: Any = report.results["translation"]
-    assert [(s["start_s"], s["speaker"]) for s in answer["segments"]] == [
-        (s.start_s, s.speaker) for s in MEETING.segments
-    ]
-    assert all(s["text"].startswith("Auf Deutsch: ") for s in answer["segments"])
-    assert (answer["language"], answer["source_language"], answer["untranslated"]) == ("de", "en", [])
-    assert "from English into German" in model.calls[0].messages[0].content
-    assert report.versions["translation"]["chunks"] == 4  # type: ignore[index]
-
-
-async def test_turns_that_come_back_untranslated_are_reported() -> None:
-    def echo(messages: Sequence[Message], schema: Mapping[str, object] | None) -> str:
-        return json.dumps({"text": messages[1].content.split("\n")[1]})
-
-    request = UnderstandingRequest(features=("translation",), target_language="de")
-    report = await understand_transcript(MEETING, request, ports(scripted(echo)))
-    answer: Any = report.results["translation"]
-    assert [entry["reason"] for entry in answer["untranslated"]] == ["untranslated"] * 4
-    assert answer["text"] == MEETING.text
-    assert report.degraded[0].used == "untranslated"
-
-
-async def test_a_translation_into_the_same_language_is_a_copy() -> None:
-    model = scripted()
-    request = UnderstandingRequest(features=("translation",), target_language="en-GB")
-    report = await understand_transcript(MEETING, request, ports(model))
-    assert report.results["translation"]["text"] == MEETING.text  # type: ignore[index]
-    assert model.calls == []
-
-
-async def test_a_language_that_the_model_does_not_know_is_refused() -> None:
-    info = ModelInfo(role="llm", backend="fake", name="two", languages=("en", "fr"), details={"context_tokens": 8192})
-    request = UnderstandingRequest(features=("translation",), target_language="de")
-    with pytest.raises(InvalidRequest, match="does not translate into 'de'") as caught:
-        await understand_transcript(MEETING, request, ports(ScriptedLanguageModel(info=info)))
-    assert caught.value.param == "target_language"
 
 
 async def test_versions_say_everything_that_made_the_answer() -> None:

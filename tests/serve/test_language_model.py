@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
 from pipelines.domain.answer import Message, SamplingOptions
 from pipelines.engines.openai_chat import chat_body
 from pipelines.engines.openai_language_model import OpenAILanguageModel
-from pipelines.engines.vllm_language_model import describe_model, engine_arguments, request_extras
+from pipelines.engines.vllm_language_model import describe_model, engine_arguments, load_tokenizer, request_extras
 from pipelines.errors import DeadlineExceeded, GenerationTruncated, InvalidRequest, ModelUnavailable
 from pipelines.fakes.language import ScriptedAnswer, ScriptedLanguageModel
 from serve_app.language_model import (
@@ -214,6 +217,14 @@ def test_a_folder_without_further_files_is_described_too(folder: Path) -> None:
     (folder / "generation_config.json").write_text("[1]")
     with pytest.raises(ValueError, match=r"generation_config\.json"):
         describe_model(folder, "tiny", {}, device="cpu")
+
+
+def test_tokens_are_counted_by_the_folders_own_tokenizer(folder: Path) -> None:
+    tokenizer = Tokenizer(WordLevel({"a": 0, "cell": 1, "[UNK]": 2}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    count = load_tokenizer(folder)
+    assert [count(text) for text in ("", "a cell", "a cell is a cell")] == [0, 2, 5]
 
 
 def test_the_deployment_scales_queues_and_keeps_prompts_to_itself(folder: Path) -> None:
