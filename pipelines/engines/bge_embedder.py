@@ -19,6 +19,8 @@ from pipelines.engines.gathered_calls import GatheredCalls
 MAX_TOKENS = 1024
 """A passage of 100 words has about 150 tokens in any language; the model itself reads 8,192."""
 BATCH_SIZE = 32
+SIMILAR = 0.5
+"""Cosine from which a passage is taken to answer a question. An estimate: BGE-M3 puts unrelated texts at 0.3–0.45."""
 
 
 class BgeEmbedder:
@@ -45,7 +47,11 @@ class BgeEmbedder:
             device=device,
             capabilities=("dense", "sparse"),
             description="Multilingual embeddings, dense and lexical",
-            details={"vector_size": model.model.model.config.hidden_size, "max_tokens": MAX_TOKENS},
+            details={
+                "vector_size": model.model.model.config.hidden_size,
+                "max_tokens": MAX_TOKENS,
+                "similar": SIMILAR,
+            },
         )
         return cls(model, info)
 
