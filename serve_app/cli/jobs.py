@@ -72,11 +72,11 @@ def _print_json(value: object) -> None:
 
 
 def _print_table(found: list["JobBody"]) -> None:
-    """Print aligned lines that are never cut, so that ids can be copied and lines be searched."""
-    rows = [("ID", "STATUS", "STAGE", "CREATED", "RECORDING", "COLLECTION"), *map(_row, found)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        typer.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    from serve_app.cli.wording import aligned
+
+    header = ("ID", "STATUS", "STAGE", "CREATED", "RECORDING", "COLLECTION")
+    for line in aligned([header, *map(_row, found)]):
+        typer.echo(line)
 
 
 def _row(job: "JobBody") -> tuple[str, ...]:

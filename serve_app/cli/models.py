@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="See which models are there, and download more.", no_args_is_help=True)
 
-_WIDE = 120
-"""Columns of a terminal from which on descriptions are shown."""
-
 ModelsFolder = Annotated[
     Path | None,
     typer.Option(
@@ -132,12 +129,8 @@ def _running_rows(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from serve_app.cli.wording import aligned
 
-    console = Console()
-    shown = [name for name in rows[0] if name != "description" or console.width >= _WIDE] if rows else []
-    table = Table(*(name.upper() for name in shown), box=None, header_style="dim", pad_edge=False)
-    for row in rows:
-        table.add_row(*(str(row[name]) for name in shown))
-    console.print(table)
+    header = [name.upper() for name in rows[0]] if rows else []
+    for line in aligned([header, *([str(value) for value in row.values()] for row in rows)]):
+        typer.echo(line)
