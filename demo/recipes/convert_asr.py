@@ -25,7 +25,7 @@ from demo.recipes.train_asr import DEFAULT_FOLDER as RUN_FOLDER
 from demo.recipes.word_times import TimedSpeech, speak_timed
 
 MODEL_FOLDER = Path("demo/models/asr")
-WINDOW_S = 12
+WINDOW_S = 8
 """What the product may give the model at once: training windows reach a little further. faster-whisper itself goes on
 padding to 30 s."""
 Head = tuple[int, int]

@@ -26,6 +26,9 @@ from pipelines.steps.stitch_segments import mean_confidence, stitch_segments
 
 LANGUAGE_WINDOWS = 3
 """The language is detected in this many windows from the start, and holds for the whole recording."""
+SHORT_WINDOW_S, SHORT_PAUSE_MS = 15.0, 200
+"""Short windows need more places to be cut at: shorter pauses then end a stretch of speech, with less padding. Measured
+on the demo recordings and model, windows of 8 s: 19, 21 and 53 % word errors instead of 23, 29 and 69 %."""
 DEFAULT_LANGUAGE = "en"
 """Of a recording in which nobody speaks."""
 
@@ -135,7 +138,14 @@ def _suited(windowing: WindowingOptions, model: ModelInfo) -> WindowingOptions:
     longest_s = model.details.get("max_window_s")
     if not isinstance(longest_s, int | float) or longest_s <= 0:
         return windowing
-    return replace(windowing, max_window_s=min(windowing.max_window_s, float(longest_s)))
+    suited = replace(windowing, max_window_s=min(windowing.max_window_s, float(longest_s)))
+    if suited.max_window_s > SHORT_WINDOW_S:
+        return suited
+    return replace(
+        suited,
+        min_silence_duration_ms=min(SHORT_PAUSE_MS, windowing.min_silence_duration_ms),
+        speech_pad_ms=min(SHORT_PAUSE_MS, windowing.speech_pad_ms),
+    )
 
 
 def _batch_size(model: ModelInfo) -> int:

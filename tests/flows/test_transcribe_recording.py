@@ -119,8 +119,15 @@ async def test_windows_are_no_longer_than_the_model_knows() -> None:
 
     store = InMemoryArtifactStore()
     await store.write(KEY, write_wav([Utterance(start_s=s, end_s=s + 6.0, text="six") for s in (0.0, 7.0, 14.0, 21.0)]))
-    report = await transcribe_recording(reader(store), ShortSighted(), KEY, OPTIONS)
+    wanted = list[WindowingOptions]()
+
+    def detector(options: WindowingOptions) -> FakeSpeechDetector:
+        wanted.append(options)
+        return FakeSpeechDetector()
+
+    report = await transcribe_recording(LocalReader(store.open, PyavDecoder(), detector), ShortSighted(), KEY, OPTIONS)
     assert report.windows == 4
+    assert wanted == [WindowingOptions(max_window_s=12.0, min_silence_duration_ms=200, speech_pad_ms=200)]
     report = await transcribe_recording(reader(store), FakeTranscriber(), KEY, OPTIONS)
     assert report.windows == 1
 
