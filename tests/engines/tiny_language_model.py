@@ -15,8 +15,8 @@ _CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-_CLOSING = ('"', "]", "}", '"}', '"]', '"},', "}]", "]}")
-_WISH = 6.0
+_WISHES = {'"': 6.0, '"}': 6.0, '"]': 6.0, '"},': 6.0, "]": 3.0, "}": 3.0, "}]": 3.0, "]}": 3.0, "<|im_end|>": 6.0}
+"""How much each of these is wished for: the end of a text more than brackets, which may stand inside one."""
 
 
 def make_tiny_language_model(
@@ -45,9 +45,9 @@ def make_tiny_language_model(
     with torch.no_grad():
         model.model.embed_tokens.weight[:, 0] = 20.0
         model.lm_head.weight[:, 0] = 0.0
-        for token in (*_CLOSING, _SPECIAL[2]):
+        for token, wish in _WISHES.items():
             if token in vocabulary:
-                model.lm_head.weight[vocabulary[token], 0] = _WISH
+                model.lm_head.weight[vocabulary[token], 0] = wish
     model.generation_config.temperature = 0.7
     model.generation_config.top_k = 20
     model.generation_config.do_sample = True
