@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import yaml
 from ray import serve
 from ray.serve.context import _get_global_client
@@ -92,7 +91,7 @@ def serving(
 
 
 def choose_port(wanted: int) -> int:
-    """Return ``wanted`` or the next free port after it; 0 means any. Says who holds a busy one, where that is known."""
+    """Return ``wanted`` or the next free port after it; 0 means any."""
     for port in range(wanted, wanted + 50) if wanted else [0]:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -103,18 +102,6 @@ def choose_port(wanted: int) -> int:
             found: int = probe.getsockname()[1]
             return found
     raise OSError(f"no free port between {wanted} and {wanted + 49}")
-
-
-def port_holder(port: int) -> str | None:
-    """Name the process that listens on a port ("nginx, pid 812"); None where that cannot be known."""
-    try:
-        connections = psutil.net_connections(kind="tcp")
-    except psutil.Error:
-        return None
-    for connection in connections:
-        if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
-            return f"{psutil.Process(connection.pid).name()}, pid {connection.pid}" if connection.pid else None
-    return None
 
 
 def _with_data_folder(document: dict[str, Any], data: Path | None) -> Settings:
