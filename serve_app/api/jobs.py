@@ -2,10 +2,10 @@
 
 import secrets
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BeforeValidator
 
 from pipelines.domain.job import JobFilters, JobStatus
 from pipelines.errors import InvalidRequest, NotAvailable
@@ -22,6 +22,16 @@ from serve_app.api.submission import acknowledge
 from serve_app.api.uploads import scratch_folder, take_upload
 
 router = APIRouter(tags=["jobs"])
+
+
+def _written_as_a_date(value: Any) -> Any:
+    # Pydantic takes a bare number for seconds since 1970; the document promises RFC 3339 and nothing else.
+    if isinstance(value, str) and "T" not in value.upper():
+        raise ValueError("write a date and time with its offset, as in 2026-01-31T09:00:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_as_a_date)]
 _LOCATION = {"Location": {"description": "Address of the job.", "schema": {"type": "string"}}}
 
 
@@ -61,8 +71,8 @@ async def list_jobs(
     services: ServicesOf,
     status: JobStatusName | None = None,
     collection: Annotated[str | None, Query(pattern=NAME_PATTERN)] = None,
-    created_after: AwareDatetime | None = None,
-    created_before: AwareDatetime | None = None,
+    created_after: Moment | None = None,
+    created_before: Moment | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")] = None,
 ) -> JobList:

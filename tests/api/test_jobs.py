@@ -168,6 +168,7 @@ class TestListing:
             {"cursor": "made up"},
             {"cursor": "x" * 300},
             {"created_after": "yesterday"},
+            {"created_before": "0.35"},
             {"created_after": "0001-01-01T00:00:00+14:00"},
             {"created_before": "9999-12-31T23:59:59-14:00"},
             {"created_after": "2026-01-01T00:00:00"},

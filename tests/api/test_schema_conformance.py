@@ -8,8 +8,10 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
+from jsonschema import Draft202012Validator
 from schemathesis import GenerationMode
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.core.parameters import ParameterLocation
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from serve_app.settings import ApiKey, Settings
 from tests.api.conftest import build_world
@@ -39,13 +41,34 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("operation", operations().values(), ids=list(operations()))
 
 
+def is_allowed_after_all(case: Any) -> bool:
+    """Whether what is sent is right although it was meant to be wrong.
+
+    The header that was spoilt is replaced by the real key, and two mutations of one `anyOf` can undo each other.
+    """
+    negated = {location for location, part in case.meta.components.items() if part.mode is GenerationMode.NEGATIVE}
+    if not negated <= {ParameterLocation.HEADER, ParameterLocation.BODY}:
+        return False
+    if ParameterLocation.BODY not in negated:
+        return True
+    document = case.operation.schema.raw_schema
+    content = document["paths"][case.operation.path][case.operation.method.lower()]["requestBody"]["content"]
+    if "application/json" not in content or case.media_type != "application/json":
+        return False
+    schema = {**content["application/json"]["schema"], "components": document["components"]}
+    return bool(Draft202012Validator(schema).is_valid(case.body))
+
+
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["allowed", "nearly"])
 def test_every_operation_does_what_the_document_says(operation: Any, mode: GenerationMode) -> None:
     @FEW_AND_THE_SAME
     @given(case=operation.as_strategy(generation_mode=mode))
     def check(case: Any) -> None:
         # The document cannot say that a file must be a recording, or that a collection must exist.
-        case.call_and_validate(headers={"Authorization": f"Bearer {KEY}"}, excluded_checks=[positive_data_acceptance])
+        excluded: list[Any] = [positive_data_acceptance]
+        if is_allowed_after_all(case):
+            excluded.append(negative_data_rejection)
+        case.call_and_validate(headers={"Authorization": f"Bearer {KEY}"}, excluded_checks=excluded)
 
     try:
         check()
