@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.engines.cached_queries import CachedQueries
 from pipelines.engines.extractive_analyst import ExtractiveAnalyst
 from pipelines.flows.enhance_transcript import LanguagePorts
-from pipelines.ports import LanguageModel
+from pipelines.ports import Embedder, LanguageModel
 from pipelines.templates import load_templates
 from serve_app.language_model import DEPLOYMENT_NAME as LANGUAGE_MODEL
 from serve_app.language_model import connect_language_model, understanding_options
@@ -30,7 +31,7 @@ class RemotePorts:
     reader: RemoteRecordingReader
     transcriber: RemoteTranscriber
     diarizer: RemoteDiarizer
-    embedder: RemoteEmbedder
+    embedder: Embedder
     passages: RemotePassageStore
     reranker: RemoteReranker | None
     language_model: LanguageModel | None
@@ -41,7 +42,7 @@ def assemble_ports(handles: dict[str, Any], settings: Settings, guard: Guard) ->
     """Wrap handles (deployment name → handle) into ports under the policies of ``settings``."""
     policy = settings.resilience.model
     reranker = handles.get("Reranker")
-    embedder = RemoteEmbedder(handles["Embedder"], "embedder", guard, policy)
+    embedder = CachedQueries(RemoteEmbedder(handles["Embedder"], "embedder", guard, policy))
     language_model = connect_language_model(settings, guard, handles.get(LANGUAGE_MODEL))
     return RemotePorts(
         reader=RemoteRecordingReader(settings.data.artifacts, settings.audio.detector),

@@ -8,8 +8,8 @@ from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import Embedding
 from pipelines.ports import Embedder
 
-MAX_AGE_S = 30.0
-"""How long a model is believed to be the one that was last asked; a replaced one is noticed after so long."""
+MAX_AGE_S = 5.0
+"""How long a model is believed to be there, and the one that was last asked: health asks through this, too."""
 
 
 class CachedQueries:
