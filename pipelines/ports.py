@@ -314,6 +314,8 @@ class CollectionReplacer(Protocol):
     ) -> tuple[Passage, ...]:
         """Switch the collection to the replacement and drop the old vectors, or say what the replacement still lacks.
 
+        Does nothing where somebody else has switched it to this embedder already.
+
         Passages that were removed meanwhile are removed from the replacement. Where others were added or changed,
         nothing is switched: up to ``limit`` of them are returned, to be filled in. An empty tuple means: switched.
         """

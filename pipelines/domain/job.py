@@ -30,6 +30,19 @@ class Feature(StrEnum):
     INDEX = "index"
 
 
+class JobKind(StrEnum):
+    """What a job works on. All kinds share one queue, its states and its events."""
+
+    RECORDING = "recording"
+    """An uploaded recording, by features."""
+    TEXT = "text"
+    """A text skill on text that arrived without a recording."""
+    CHAT = "chat"
+    """A question over collections."""
+    REINDEX = "reindex"
+    """A collection embedded anew by the embedder that is loaded now."""
+
+
 class JobStatus(StrEnum):
     """``queued → running → succeeded | failed | cancelled``."""
 
@@ -60,11 +73,16 @@ class Stage(StrEnum):
     ENHANCE = "enhance"
     UNDERSTAND = "understand"
     INDEX = "index"
+    ANSWER = "answer"
+    """Only of a chat."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
-    """What was asked of a recording, checked and with defaults filled in. Stored as JSON with the job."""
+    """What was asked, checked and with defaults filled in. Stored as JSON with the job; holds no spoken content.
+
+    A text skill is the one feature of its job; a chat and a reindexing have none.
+    """
 
     features: tuple[Feature, ...] = (Feature.RAW_TRANSCRIPT,)
     template_id: str | None = None
@@ -88,7 +106,10 @@ class JobRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """The received recording: what was counted while its bytes came in, and where they are."""
+    """What was received, counted while its bytes came in, and where they are.
+
+    A recording; of other kinds of jobs the request itself as JSON: texts and questions belong into the artifact store.
+    """
 
     filename: str
     sha256: str
@@ -109,6 +130,7 @@ class NewJob:
     """UTC, RFC 3339."""
     body_hash: str
     """Of fields and file, to tell a repeat from a conflict under one idempotency key."""
+    kind: JobKind = JobKind.RECORDING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +163,7 @@ class Job:
     finished_at: str | None = None
     attempts: int = 0
     error: JobFailure | None = None
+    kind: JobKind = JobKind.RECORDING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,11 +186,15 @@ class JobMetrics:
 class JobResult:
     """What came of a job: the artifact ``result.json``, written once, when the last stage has ended."""
 
-    recording: Recording
+    recording: Recording | None = None
+    """None: the job was about no recording."""
     language: str | None = None
     speakers: tuple[str, ...] = ()
     results: Mapping[str, object] = field(default_factory=dict)
-    """By feature: ``raw_transcript`` (text), ``clean_transcript`` (text), ``summary`` (by the template's schema), …"""
+    """By feature: ``raw_transcript`` (text), ``clean_transcript`` (text), ``summary`` (by the template's schema), …
+
+    Of other kinds: by skill (``summarize``, …), ``chat`` (an Answer), ``reindex``.
+    """
     versions: Mapping[str, object] = field(default_factory=dict)
     metrics: JobMetrics = JobMetrics()
     degraded: tuple[Degradation, ...] = ()

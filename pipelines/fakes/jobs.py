@@ -169,6 +169,7 @@ class InMemoryJobQueue:
             progress=0.0,
             queue_position=None,
             created_at=new.created_at,
+            kind=new.kind,
         )
         queued = JobEvent(id=0, type="queued")
         record = _Record(number=self._counter, new=new, job=job, events=[queued], steps=InMemoryStepRunner())

@@ -155,16 +155,20 @@ class InMemoryPassageStore:
         embeddings: Sequence[Embedding],
     ) -> None:
         """Write passages into the replacement."""
-        self._get(tenant, collection)
+        live = self._get(tenant, collection)
         pairs = zip(passages, embeddings, strict=True)
-        target = self._replacements[tenant, collection, embedder.name]
+        target = self._replacements.get((tenant, collection, embedder.name), live)
+        target.require(embedder)
         target.points.update({passage.passage_id: (passage, embedding) for passage, embedding in pairs})
 
     async def complete_replacement(
         self, tenant: str, collection: str, embedder: ModelInfo, *, limit: int
     ) -> tuple[Passage, ...]:
         """Switch, or say what the replacement still lacks."""
-        old, new = self._get(tenant, collection), self._replacements[tenant, collection, embedder.name]
+        old = self._get(tenant, collection)
+        if _identity(old.embedder) == _identity(embedder):
+            return ()
+        new = self._replacements[tenant, collection, embedder.name]
         new.points = {key: pair for key, pair in new.points.items() if key in old.points}
         lacking = [old.points[key][0] for key in sorted(old.points) if not _same(old.points[key], new.points.get(key))]
         if lacking:

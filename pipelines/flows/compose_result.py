@@ -93,7 +93,7 @@ def _degradations(outputs: StageOutputs) -> tuple[Degradation, ...]:
 
 
 def _stage_seconds(outputs: StageOutputs) -> dict[Stage, float]:
-    stages = ((stage, getattr(outputs, stage.value)) for stage in Stage)
+    stages = ((stage, getattr(outputs, stage.value, None)) for stage in Stage)
     return {stage: output.seconds for stage, output in stages if output is not None}
 
 

@@ -1,7 +1,8 @@
-"""A job disappears: passages, recording, artifacts, and last its record."""
+"""A job disappears: passages, what was received, artifacts, and last its record."""
 
 from contextlib import suppress
 
+from pipelines.domain.job import JobKind
 from pipelines.errors import JobEnded
 from pipelines.ports import ArtifactStore, JobQueue, PassageStore
 
@@ -19,7 +20,7 @@ async def erase_job(
         with suppress(JobEnded):
             await queue.cancel(tenant, job_id)
     await queue.settle(tenant, job_id)
-    if passages is not None and job.request.collection is not None:
+    if job.kind is JobKind.RECORDING and passages is not None and job.request.collection is not None:
         await passages.delete_job(tenant, job.request.collection, job_id)
     await artifacts.delete_tree(f"{tenant}/{job_id}")
     await queue.erase(tenant, job_id)

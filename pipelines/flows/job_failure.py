@@ -1,9 +1,15 @@
 """Why a job failed: any exception of a stage becomes a record that its owner may see."""
 
+import logging
 import traceback
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from pipelines.domain.job import JobFailure
 from pipelines.errors import RayScribeError
+
+ResultT = TypeVar("ResultT")
+logger = logging.getLogger(__name__)
 
 
 class JobFailed(Exception):
@@ -29,3 +35,14 @@ def place_of(error: BaseException) -> str:
     """Return an error's class and the functions it came through, innermost last: its words may quote a recording."""
     frames = traceback.extract_tb(error.__traceback__)[-4:]
     return " ".join([type(error).__name__, *(f"{frame.name}:{frame.lineno}" for frame in frames)])
+
+
+async def only_known_errors(stage: str, body: Callable[[], Awaitable[ResultT]]) -> ResultT:
+    """Run a stage; an error of no tree is a fault of ours: logged by its place, raised again without its words."""
+    try:
+        return await body()
+    except RayScribeError:
+        raise
+    except Exception as error:
+        logger.error("stage %s failed by an error of ours: %s", stage, place_of(error))
+        raise RayScribeError("the job failed inside the service") from error

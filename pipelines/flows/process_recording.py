@@ -8,20 +8,18 @@ order of steps changes what a replay means: raise ``stage_plan.WORKFLOW_VERSION`
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from pipelines.domain.job import NewJob, Stage
 from pipelines.domain.transcript import WindowTranscript
 from pipelines.errors import DeadlineExceeded, RayScribeError
-from pipelines.flows.job_failure import JobFailed, failure_of, place_of
+from pipelines.flows.job_failure import JobFailed, failure_of, only_known_errors
 from pipelines.flows.recording_ports import ProcessingOptions, RecordingPorts
 from pipelines.flows.recording_stages import RecordingStages
 from pipelines.flows.stage_plan import StageProgress, plan_stages
 from pipelines.ports import StepRunner
 
 StepResult = Mapping[str, object]
-logger = logging.getLogger(__name__)
 
 
 async def process_recording(
@@ -103,7 +101,7 @@ class _JobRun:
 
     async def _step(self, name: str, stage: Stage | None, body: Callable[[], Awaitable[StepResult]]) -> StepResult:
         try:
-            return await self._steps.step(name, lambda: _only_known_errors(name, body))
+            return await self._steps.step(name, lambda: only_known_errors(name, body))
         except RayScribeError as error:
             raise JobFailed(failure_of(error, stage.value if stage else None)) from error
 
@@ -116,16 +114,6 @@ class _JobRun:
         stage = self._progress.stage
         known = {"stage": stage.value if stage else None, "progress": self._progress.value}
         await self._steps.emit(event_type, {**known, **data})
-
-
-async def _only_known_errors(name: str, body: Callable[[], Awaitable[StepResult]]) -> StepResult:
-    try:
-        return await body()
-    except RayScribeError:
-        raise
-    except Exception as error:
-        logger.error("stage %s failed by an error of ours: %s", name, place_of(error))
-        raise RayScribeError("the job failed inside the service") from error
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

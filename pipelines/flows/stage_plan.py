@@ -17,6 +17,7 @@ _NEEDED_BY: dict[Stage, frozenset[Feature]] = {
     Stage.ENHANCE: ENHANCE_FEATURES,
     Stage.UNDERSTAND: UNDERSTAND_FEATURES,
     Stage.INDEX: frozenset({Feature.INDEX}),
+    Stage.ANSWER: frozenset(),
 }
 _WEIGHTS = {
     Stage.PREPARE: 1,

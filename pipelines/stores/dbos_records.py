@@ -19,6 +19,7 @@ from pipelines.flows.job_failure import JobFailed, failure_of
 APPLICATION = "rayscribe"
 QUEUE = "recordings"
 WORKFLOW = "process_recording"
+"""Of all kinds of jobs: stored ones carry this name from the time when there was one kind."""
 EVENTS = "events"
 PRIORITIES: Mapping[Priority, int] = {"high": 1, "normal": 2, "low": 3}
 WAITING = ["ENQUEUED", "DELAYED"]
@@ -73,6 +74,7 @@ def _error_classes() -> dict[str, type[RayScribeError]]:
 def attributes_of(job: NewJob) -> dict[str, object]:
     """Return what a new workflow is listed by."""
     return {
+        "kind": job.kind.value,
         "filename": job.upload.filename,
         "collection": job.request.collection,
         "priority": job.request.priority,
@@ -115,6 +117,7 @@ def job_of(status: WorkflowStatus, queue_position: int | None) -> Job:
         finished_at=(attributes.get("finished_at") or _timestamp(status.completed_at)) if state.ended else None,
         attempts=int(attributes.get("earlier_attempts") or 0) + int(status.recovery_attempts or 0),
         error=_failure(status) if state is JobStatus.FAILED else None,
+        kind=new.kind,
     )
 
 

@@ -1,4 +1,4 @@
-"""The process that runs jobs: DBOS, its queue, and one workflow around ``process_recording``."""
+"""The process that runs jobs: DBOS, its queue, and one workflow around the flows of all kinds of jobs."""
 
 import asyncio
 import logging
@@ -13,8 +13,8 @@ from filelock import FileLock, Timeout
 from pipelines.domain.encoding import from_plain
 from pipelines.domain.job import JobStatus, NewJob
 from pipelines.flows.job_failure import JobFailed, place_of
+from pipelines.flows.job_flows import RequestPorts, job_flows, run_job
 from pipelines.flows.job_observer import JobObserver, NoObserver
-from pipelines.flows.process_recording import process_recording
 from pipelines.flows.recording_ports import ProcessingOptions, RecordingPorts
 from pipelines.flows.stage_artifacts import load_result
 from pipelines.flows.stage_plan import WORKFLOW_VERSION
@@ -65,10 +65,16 @@ class DbosJobRunner:
     """Takes jobs from the queue and runs them, until ``close``. One a process: DBOS is a singleton."""
 
     def __init__(
-        self, database: JobDatabase, ports: RecordingPorts, options: RunnerOptions, lock: FileLock | None
+        self,
+        database: JobDatabase,
+        ports: RecordingPorts,
+        requests: RequestPorts,
+        options: RunnerOptions,
+        lock: FileLock | None,
     ) -> None:
         self._database = database
         self._ports = ports
+        self._flows = job_flows(ports, requests, options.processing)
         self._options = options
         self._lock = lock
         self._executor_id = options.executor_id or (_HEIR if lock else f"{_HEIR}-{uuid.uuid4().hex}")
@@ -81,12 +87,18 @@ class DbosJobRunner:
 
     @classmethod
     async def launch(
-        cls, database_url: str, ports: RecordingPorts, options: RunnerOptions | None = None
+        cls,
+        database_url: str,
+        ports: RecordingPorts,
+        options: RunnerOptions | None = None,
+        *,
+        requests: RequestPorts | None = None,
     ) -> "DbosJobRunner":
         """Start running jobs in the current event loop, unfinished ones of a dead predecessor first.
 
         On SQLite this waits, without end, until no other runner holds the database: a draining replica and its
         successor overlap. Cancelling it while it waits leaves nothing behind. On PostgreSQL runners work side by side.
+        ``requests``: what jobs without a recording need; where it is missing, such jobs fail with NotAvailable.
         """
         lock = await _take_lock(database_url) if is_sqlite(database_url) else None
         try:
@@ -95,7 +107,7 @@ class DbosJobRunner:
             if lock is not None:
                 lock.release()
             raise
-        runner = cls(database, ports, options or RunnerOptions(), lock)
+        runner = cls(database, ports, requests or RequestPorts(), options or RunnerOptions(), lock)
         try:
             await runner._start()
         except BaseException:
@@ -196,7 +208,7 @@ class DbosJobRunner:
     async def _process(self, job: NewJob, steps: DbosStepRunner) -> str:
         observer = self._options.observer
         try:
-            key = await process_recording(job, self._ports, steps, self._options.processing)
+            key = await run_job(self._flows, job, steps)
             observer.ended(JobStatus.SUCCEEDED, await load_result(self._ports.artifacts, job.tenant, job.job_id))
         except JobFailed:
             observer.ended(JobStatus.FAILED, None)

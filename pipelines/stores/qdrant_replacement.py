@@ -24,8 +24,13 @@ class QdrantReplacement:
         self._collections = collections
 
     async def begin(self, tenant: str, collection: str, embedder: ModelInfo) -> bool:
-        """Create the physical collection of the new embedder; see CollectionReplacer."""
-        if physical_name(tenant, collection, embedder) == (await self._collections.resolve(tenant, collection)).name:
+        """Create the physical collection of the new embedder; see CollectionReplacer.
+
+        Where it is the one that is searched, what else is there is left over from a switch that broke off.
+        """
+        new = physical_name(tenant, collection, embedder)
+        if new == (await self._collections.resolve(tenant, collection)).name:
+            await self._drop_others(tenant, collection, new)
             return False
         await self._collections.create(tenant, collection, embedder)
         return True
@@ -45,14 +50,21 @@ class QdrantReplacement:
         """Compare, and switch where nothing is lacking; see CollectionReplacer."""
         old = await self._collections.resolve(tenant, collection)
         new = physical_name(tenant, collection, embedder)
+        if old.name == new:  # somebody else was quicker
+            return ()
         there, copied = await self._payloads(old.name), await self._payloads(new)
         await self._delete(new, [key for key in copied if key not in there])
         lacking = [payload for key, payload in there.items() if copied.get(key) != payload]
         if lacking:
             return tuple(to_passage(payload) for payload in lacking[:limit])
         await self._collections.point_alias(tenant, collection, new)
-        await self._connection.call("delete_collection", collection_name=old.name)
+        await self._drop_others(tenant, collection, new)
         return ()
+
+    async def _drop_others(self, tenant: str, collection: str, kept: str) -> None:
+        for name in await self._collections.physical_names(tenant, collection):
+            if name != kept:
+                await self._connection.call("delete_collection", collection_name=name)
 
     async def _payloads(self, name: str) -> Mapping[str, Mapping[str, Any]]:
         """Return all payloads by id, in order of id. Raises NotFound where the replacement was never begun."""

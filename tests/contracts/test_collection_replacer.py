@@ -12,7 +12,7 @@ from pipelines.domain.passage import Embedding, SearchRequest
 from pipelines.errors import EmbedderMismatch, NotFound
 from pipelines.fakes.models import FakeEmbedder
 from pipelines.fakes.passages import InMemoryPassageStore
-from pipelines.flows.reindex_collection import reindex_collection
+from pipelines.flows.reindex_collection import BATCH, ReindexPosition, reindex_collection
 from pipelines.flows.search_passages import search_passages
 from pipelines.ports import CollectionReplacer, PassageStore
 from pipelines.stores.qdrant_passages import QdrantPassageStore
@@ -52,8 +52,8 @@ async def test_a_collection_moves_to_another_embedder(store: Store) -> None:
     await fill(store, *PASSAGES, *many)
     seen: list[int] = []
 
-    async def on_progress(done: int) -> None:
-        seen.append(done)
+    async def on_progress(position: ReindexPosition) -> None:
+        seen.append(position.embedded)
         assert await best(store, FakeEmbedder()) == PASSAGES[0].text
 
     assert await reindex_collection(OtherEmbedder(), store, "a", "notes", on_progress) == 104
@@ -112,6 +112,42 @@ async def test_a_reindexing_that_broke_off_is_hidden_and_can_be_done_again(store
         await best(store, OtherEmbedder())
     await reindex_collection(OtherEmbedder(), store, "a", "notes")
     assert await best(store, OtherEmbedder()) == PASSAGES[0].text
+
+
+async def test_two_at_once_do_not_harm_each_other(store: Store) -> None:
+    await fill(store, *PASSAGES)
+
+    async def move_as_well(position: ReindexPosition) -> None:
+        await reindex_collection(OtherEmbedder(), store, "a", "notes")
+
+    await reindex_collection(OtherEmbedder(), store, "a", "notes", move_as_well)
+    assert await best(store, OtherEmbedder()) == PASSAGES[0].text
+    [info] = await store.collections("a")
+    assert (info.embedder, info.passages) == ("other", len(PASSAGES))
+
+
+async def test_one_that_broke_off_goes_on_where_it_was(store: Store) -> None:
+    many = tuple(passage(f"number{n} of many", job="job-3", position=n) for n in range(2 * BATCH))
+    await fill(store, *many)
+    noted: list[ReindexPosition] = []
+
+    async def break_off(position: ReindexPosition) -> None:
+        noted.append(position)
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError):
+        await reindex_collection(OtherEmbedder(), store, "a", "notes", break_off)
+    embedder = OtherEmbedder()
+    embedded: list[int] = []
+
+    async def count(position: ReindexPosition) -> None:
+        embedded.append(position.embedded)
+
+    assert await reindex_collection(embedder, store, "a", "notes", count, start=noted[-1]) == 2 * BATCH
+    assert embedded == [2 * BATCH]
+    [info] = await store.collections("a")
+    assert (info.embedder, info.passages) == ("other", 2 * BATCH)
+    assert await reindex_collection(embedder, store, "a", "notes", start=noted[-1]) == BATCH
 
 
 async def test_vectors_of_the_old_model_cannot_be_written_after_the_switch(store: Store) -> None:

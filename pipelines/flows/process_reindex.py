@@ -1,0 +1,73 @@
+"""A collection moved to the embedder that is loaded now, as a durable job; searches go on meanwhile."""
+
+from dataclasses import dataclass
+
+from pipelines.domain.encoding import to_json
+from pipelines.domain.job import JobResult, NewJob, Stage
+from pipelines.errors import NotFound
+from pipelines.flows.compose_result import describe_model
+from pipelines.flows.recording_ports import ProcessingOptions
+from pipelines.flows.reindex_collection import ReindexPosition, reindex_collection
+from pipelines.flows.run_single_stage import SingleStage
+from pipelines.flows.stage_artifacts import artifact_key, load_artifact
+from pipelines.ports import ArtifactStore, CollectionReplacer, Embedder, PassageStore, StepRunner
+
+_ALMOST = 0.99
+"""The switch itself is still to come."""
+_KEPT_EVERY = 8
+"""Batches between two notes of how far it is: what a job that is killed embeds again at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReindexPorts:
+    """Ports of one reindexing."""
+
+    embedder: Embedder
+    passages: PassageStore
+    replacer: CollectionReplacer
+    """The same store."""
+
+
+async def process_reindex(
+    job: NewJob, steps: StepRunner, *, ports: ReindexPorts, artifacts: ArtifactStore, options: ProcessingOptions
+) -> str:
+    """Embed the collection anew, switch it, and return the key of the result. Raises JobFailed.
+
+    A job that was killed goes on from the last position it noted.
+    """
+    single = SingleStage(job=job, stage=Stage.INDEX, artifacts=artifacts, steps=steps, options=options)
+    collection = job.request.collection or ""
+    key = artifact_key(job.tenant, job.job_id, "position")
+
+    async def make() -> JobResult:
+        total = await _count_passages(ports.passages, job.tenant, collection)
+
+        async def on_progress(position: ReindexPosition) -> None:
+            if position.batches % _KEPT_EVERY == 0:
+                await artifacts.write(key, to_json(position))
+            await single.report(min(_ALMOST, position.embedded / max(total, 1)))
+
+        start = await load_artifact(artifacts, key, ReindexPosition)
+        embedded = await reindex_collection(
+            ports.embedder, ports.replacer, job.tenant, collection, on_progress, start=start
+        )
+        return await _result(ports.embedder, collection, embedded)
+
+    return await single.run(make, timeout_s=options.timeout_s(None))
+
+
+async def _count_passages(passages: PassageStore, tenant: str, collection: str) -> int:
+    for found in await passages.collections(tenant):
+        if found.name == collection:
+            return found.passages
+    raise NotFound("there is no such collection", "name")
+
+
+async def _result(embedder: Embedder, collection: str, embedded: int) -> JobResult:
+    model = await embedder.info()
+    done = {"collection": collection, "passages": embedded, "embedder": model.name}
+    return JobResult(
+        results={"reindex": done},
+        versions={"embedder": describe_model(model)},
+        degraded=(model.fallback,) if model.fallback else (),
+    )
