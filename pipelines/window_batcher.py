@@ -31,6 +31,8 @@ class BatchStatistics:
     """Items left in the queue when the batch was taken."""
     longest_wait_s: float
     run_s: float
+    out_of_memory: bool = False
+    """The batch did not fit; it is tried again in halves."""
 
 
 @dataclass(slots=True, eq=False)
@@ -144,8 +146,12 @@ class WindowBatcher(Generic[ItemT, ResultT]):
     async def _run_measured(self, part: list[_Waiting[ItemT, ResultT]]) -> Sequence[ResultT]:
         started_s = self._clock()
         loop = asyncio.get_running_loop()
+        out_of_memory = False
         try:
             return await loop.run_in_executor(self._thread, self._run, [waiting.item for waiting in part])
+        except ModelOutOfMemory:
+            out_of_memory = True
+            raise
         finally:
             if self._on_batch is not None:
                 self._on_batch(
@@ -155,6 +161,7 @@ class WindowBatcher(Generic[ItemT, ResultT]):
                         waiting=len(self._waiting),
                         longest_wait_s=started_s - min(waiting.since_s for waiting in part),
                         run_s=self._clock() - started_s,
+                        out_of_memory=out_of_memory,
                     )
                 )
 

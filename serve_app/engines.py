@@ -1,16 +1,14 @@
 """Which backend name of a model chain loads which engine. The only list of engines."""
 
-from dataclasses import replace
 from pathlib import Path
 
-from pipelines.domain.model import ModelInfo
 from pipelines.errors import ModelUnavailable
 from pipelines.fakes.models import FakeDiarizer, FakeEmbedder, FakeTranscriber
 from pipelines.fakes.passages import FakeReranker
 from pipelines.fakes.rehearsal import Rehearsal
 from pipelines.ports import Diarizer, Embedder, Reranker, Transcriber
 from pipelines.window_batcher import BatchStatistics
-from serve_app.model_chain import Loaded, Loader, require_folder
+from serve_app.model_chain import Loader, require_folder
 from serve_app.services import MetricsSink
 from serve_app.settings import ModelChoice, ModelSettings
 
@@ -104,14 +102,10 @@ def _measure_batch(batch: BatchStatistics, metrics: MetricsSink) -> None:
     metrics.observe("window_batch_fill", batch.items / batch.batch_size)
     metrics.observe("window_batch_seconds", batch.run_s)
     metrics.set("windows_waiting", batch.waiting)
+    if batch.out_of_memory:
+        metrics.count("fallbacks", stage="asr", used="a smaller batch")
 
 
 def _rehearsal(choice: ModelChoice, path: Path) -> Rehearsal:
     """A fake's ``path`` is the folder through which a test watches and holds it."""
     return Rehearsal(path if choice.path else None)
-
-
-async def describe(loaded: Loaded[Transcriber] | Loaded[Diarizer] | Loaded[Embedder] | Loaded[Reranker]) -> ModelInfo:
-    """Return the engine's own description, with its place in the chain."""
-    info = await loaded.engine.info()
-    return replace(info, fallback=loaded.fallback, demo=info.demo or loaded.choice.demo)

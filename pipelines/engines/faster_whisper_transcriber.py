@@ -17,6 +17,7 @@ from pipelines.domain.audio import SAMPLE_RATE_HZ, Window
 from pipelines.domain.model import Degradation, ModelInfo
 from pipelines.domain.transcript import LanguageGuess, Segment, TranscriptionOptions, WindowTranscript, Word
 from pipelines.engines.checkpoint_hash import checkpoint_hash, folder_bytes
+from pipelines.engines.memory_errors import is_out_of_memory
 from pipelines.engines.whisper_decoding import (
     AlignedWord,
     Decoding,
@@ -205,7 +206,7 @@ def run_translated(
 
 
 def _model_error(error: Exception, what: str) -> ModelUnavailable | ModelOutOfMemory:
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+    if is_out_of_memory(error):
         return ModelOutOfMemory(f"{what}: out of memory")
     return ModelUnavailable(what)
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from pipelines.domain.model import ModelInfo, ModelRole
 from pipelines.engines.checkpoint_hash import checkpoint_hash, folder_bytes
+from pipelines.engines.memory_errors import is_out_of_memory
 from pipelines.errors import ModelOutOfMemory, ModelUnavailable
 
 ModelT = TypeVar("ModelT")
@@ -37,11 +38,11 @@ def tokenize(tokenizer: Any, texts: Sequence[str], *, max_tokens: int, device: s
 @contextmanager
 def model_errors() -> Iterator[None]:
     """Turn the out-of-memory errors of torch into ModelOutOfMemory."""
-    import torch
-
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise ModelOutOfMemory("the batch did not fit the device") from error
 
 

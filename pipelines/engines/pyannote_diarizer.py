@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pipelines.domain.audio import SAMPLE_RATE_HZ
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.transcript import Diarization, DiarizationOptions, SpeakerTurn
 from pipelines.engines.checkpoint_hash import checkpoint_hash, folder_bytes
+from pipelines.engines.memory_errors import is_out_of_memory
 from pipelines.errors import InvalidRequest, ModelError, ModelOutOfMemory, ModelUnavailable
 from pipelines.samples import as_float
 
@@ -31,6 +33,7 @@ class PyannoteDiarizer:
     def __init__(self, pipeline: Any, info: ModelInfo) -> None:
         self._pipeline = pipeline
         self._info = info
+        self._batch_size = BATCH_SIZE
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pyannote")
 
     @classmethod
@@ -64,7 +67,7 @@ class PyannoteDiarizer:
                 device=device,
                 memory_bytes=folder_bytes(folder),
                 capabilities=("overlap", "exclusive_turns", "num_speakers"),
-                details={"clustering": str(pipeline.klustering), "batch_size": BATCH_SIZE},
+                details={"clustering": str(pipeline.klustering)},
             ),
         )
 
@@ -81,7 +84,7 @@ class PyannoteDiarizer:
 
     async def info(self) -> ModelInfo:
         """Say what is loaded."""
-        return self._info
+        return replace(self._info, details={**self._info.details, "batch_size": self._batch_size})
 
     def close(self) -> None:
         """End the model's thread."""
@@ -95,7 +98,18 @@ class PyannoteDiarizer:
             if abandoned.is_set():
                 raise Abandoned
 
-        return _turns(self._apply(samples, options, stop_if_abandoned))
+        return _turns(self._apply_fitting(samples, options, stop_if_abandoned))
+
+    def _apply_fitting(self, samples: Any, options: DiarizationOptions, hook: Any) -> Any:
+        """Run the pipeline; where memory is short, with batches of half the size, for all recordings after it too."""
+        while True:
+            try:
+                return self._apply(samples, options, hook)
+            except ModelOutOfMemory:
+                if self._batch_size == 1:
+                    raise
+                self._batch_size //= 2
+                _set_batch_size(self._pipeline, self._batch_size)
 
     def _apply(self, samples: Any, options: DiarizationOptions, hook: Any) -> Any:
         import torch
@@ -109,9 +123,9 @@ class PyannoteDiarizer:
                 max_speakers=options.max_speakers,
                 hook=hook,
             )
-        except torch.OutOfMemoryError as error:
-            raise ModelOutOfMemory("the recording did not fit the device") from error
-        except (ValueError, RuntimeError, IndexError) as error:
+        except (ValueError, RuntimeError, IndexError, MemoryError) as error:
+            if is_out_of_memory(error):
+                raise ModelOutOfMemory("the recording did not fit the device") from error
             raise ModelError(f"the diarization pipeline failed ({type(error).__name__})") from error
 
 
@@ -150,6 +164,10 @@ def _build(folder: Path, device: str, threads: int | None) -> Any:
     pipeline = Pipeline.from_pretrained(folder)
     if pipeline is None:
         raise FileNotFoundError(folder)
-    pipeline.segmentation_batch_size = BATCH_SIZE
-    pipeline.embedding_batch_size = BATCH_SIZE
+    _set_batch_size(pipeline, BATCH_SIZE)
     return pipeline.to(torch.device(device))
+
+
+def _set_batch_size(pipeline: Any, batch_size: int) -> None:
+    pipeline.segmentation_batch_size = batch_size
+    pipeline.embedding_batch_size = batch_size

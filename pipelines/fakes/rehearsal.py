@@ -1,12 +1,15 @@
 """A folder through which a test watches and holds fakes that live in other processes.
 
 Every call of a fake appends a line ``pid detail`` to ``VERB.log``; while ``VERB.hold`` exists, calls wait. With both, a
-fault can be injected in the middle of a stage, and what was done twice can be counted afterwards.
+fault can be injected in the middle of a stage, and what was done twice can be counted afterwards. While ``VERB.starve``
+exists, calls fail for lack of memory.
 """
 
 import asyncio
 import os
 from pathlib import Path
+
+from pipelines.errors import ModelOutOfMemory
 
 _POLL_S = 0.02
 
@@ -19,13 +22,15 @@ class Rehearsal:
         self._folder = folder
 
     async def enter(self, verb: str, detail: str) -> None:
-        """Write down that ``verb`` was called, then wait while it is held."""
+        """Write down that ``verb`` was called, then wait while it is held. Raises ModelOutOfMemory while starved."""
         if self._folder is None:
             return
         with (self._folder / f"{verb}.log").open("a") as log:
             log.write(f"{os.getpid()} {detail}\n")
         while (self._folder / f"{verb}.hold").exists():  # noqa: ASYNC110 — no event reaches another process
             await asyncio.sleep(_POLL_S)
+        if (self._folder / f"{verb}.starve").exists():
+            raise ModelOutOfMemory("the rehearsal left no memory")
 
 
 class Conductor:
@@ -43,6 +48,10 @@ class Conductor:
     def release(self, verb: str) -> None:
         """Let them go on."""
         (self.folder / f"{verb}.hold").unlink(missing_ok=True)
+
+    def starve(self, verb: str) -> None:
+        """Let calls of ``verb`` fail for lack of memory from now on, until ``forget``."""
+        (self.folder / f"{verb}.starve").touch()
 
     def calls(self, verb: str) -> list[tuple[int, str]]:
         """Return (process id, detail) of every call so far."""

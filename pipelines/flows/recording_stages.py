@@ -59,7 +59,6 @@ class RecordingStages:
         started = time.monotonic()
 
         async def make() -> Transcribed:
-            model = await self._ports.transcriber.info()
             report = await transcribe_recording(
                 self._ports.reader,
                 self._ports.transcriber,
@@ -71,7 +70,8 @@ class RecordingStages:
                 prefix=f"{self._job.tenant}/{self._job.job_id}/transcribe",
             )
             check_duration(report.transcript.duration_s, self._job.request, self._options)
-            return Transcribed(report=report, model=model, seconds=_since(started))
+            # Asked at the end: a model may be replaced while it works.
+            return Transcribed(report=report, model=await self._ports.transcriber.info(), seconds=_since(started))
 
         done = await made_once(self._ports.artifacts, self._key(Stage.TRANSCRIBE), Transcribed, make)
         return {**self._reference(Stage.TRANSCRIBE, done.seconds), "windows": done.report.windows}

@@ -3,10 +3,10 @@
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.transcript import Diarization, DiarizationOptions
 from pipelines.samples import Samples
-from serve_app.engines import describe, diarizer_loaders
+from serve_app.engines import diarizer_loaders
 from serve_app.logs import configure_logs
 from serve_app.metrics import RayMetrics
-from serve_app.model_chain import load_first
+from serve_app.model_chain import ModelChain
 from serve_app.settings import Settings
 
 
@@ -16,14 +16,12 @@ class DiarizerDeployment:
     async def __init__(self, settings: Settings) -> None:
         configure_logs(settings.log_level)
         loaders = diarizer_loaders(settings.diarizer)
-        loaded = await load_first("diarizer", settings.diarizer.chain, loaders, settings.data, RayMetrics())
-        self._engine = loaded.engine
-        self._info = await describe(loaded)
+        self._chain = await ModelChain.load("diarizer", settings.diarizer.chain, loaders, settings.data, RayMetrics())
 
     async def diarize(self, samples: Samples, options: DiarizationOptions) -> Diarization:
         """Diarize a whole recording, which Ray resolved as a top-level argument."""
-        return await self._engine.diarize(samples, options)
+        return await self._chain.call(lambda engine: engine.diarize(samples, options))
 
     async def info(self) -> ModelInfo:
         """Say what is loaded."""
-        return self._info
+        return await self._chain.info()

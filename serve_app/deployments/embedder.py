@@ -2,10 +2,10 @@
 
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import Embedding
-from serve_app.engines import describe, embedder_loaders
+from serve_app.engines import embedder_loaders
 from serve_app.logs import configure_logs
 from serve_app.metrics import RayMetrics
-from serve_app.model_chain import load_first
+from serve_app.model_chain import ModelChain
 from serve_app.settings import Settings
 
 
@@ -15,18 +15,16 @@ class EmbedderDeployment:
     async def __init__(self, settings: Settings) -> None:
         configure_logs(settings.log_level)
         loaders = embedder_loaders(settings.embedder)
-        loaded = await load_first("embedder", settings.embedder.chain, loaders, settings.data, RayMetrics())
-        self._engine = loaded.engine
-        self._info = await describe(loaded)
+        self._chain = await ModelChain.load("embedder", settings.embedder.chain, loaders, settings.data, RayMetrics())
 
     async def embed_passages(self, texts: tuple[str, ...]) -> tuple[Embedding, ...]:
         """Embed texts to be found."""
-        return await self._engine.embed_passages(texts)
+        return await self._chain.call(lambda engine: engine.embed_passages(texts))
 
     async def embed_query(self, text: str) -> Embedding:
         """Embed a question."""
-        return await self._engine.embed_query(text)
+        return await self._chain.call(lambda engine: engine.embed_query(text))
 
     async def info(self) -> ModelInfo:
         """Say what is loaded."""
-        return self._info
+        return await self._chain.info()

@@ -6,10 +6,10 @@ from pipelines.domain.audio import Window
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.transcript import LanguageGuess, TranscriptionOptions, WindowTranscript
 from pipelines.samples import Samples
-from serve_app.engines import describe, transcriber_loaders
+from serve_app.engines import transcriber_loaders
 from serve_app.logs import configure_logs
 from serve_app.metrics import RayMetrics
-from serve_app.model_chain import load_first
+from serve_app.model_chain import ModelChain
 from serve_app.settings import Settings
 
 
@@ -20,20 +20,18 @@ class TranscriberDeployment:
         configure_logs(settings.log_level)
         self._metrics = RayMetrics()
         loaders = transcriber_loaders(settings.transcriber, self._metrics)
-        loaded = await load_first("asr", settings.transcriber.chain, loaders, settings.data, self._metrics)
-        self._engine = loaded.engine
-        self._info = await describe(loaded)
+        self._chain = await ModelChain.load("asr", settings.transcriber.chain, loaders, settings.data, self._metrics)
 
     async def transcribe(self, samples: Samples, window: Window, options: TranscriptionOptions) -> WindowTranscript:
         """Decode one window, whose samples Ray resolved as a top-level argument."""
-        transcript = await self._engine.transcribe(replace(window, samples=samples), options)
+        transcript = await self._chain.call(lambda engine: engine.transcribe(replace(window, samples=samples), options))
         self._metrics.count("windows_decoded", outcome="redecoded" if transcript.redecoded else "first_try")
         return transcript
 
     async def detect_language(self, samples: Samples, window: Window) -> LanguageGuess:
         """Guess the language of one window."""
-        return await self._engine.detect_language(replace(window, samples=samples))
+        return await self._chain.call(lambda engine: engine.detect_language(replace(window, samples=samples)))
 
     async def info(self) -> ModelInfo:
         """Say what is loaded."""
-        return self._info
+        return await self._chain.info()

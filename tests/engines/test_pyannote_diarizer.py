@@ -139,6 +139,27 @@ async def test_errors_of_the_pipeline_are_ours(diarizer_over: Make) -> None:
         assert type(raised.value) is ours
 
 
+async def test_where_memory_is_short_batches_are_halved_for_good(diarizer_over: Make) -> None:
+    import torch
+
+    sizes: list[int] = []
+
+    class Pipeline:
+        segmentation_batch_size = embedding_batch_size = 32
+
+        def __call__(self, file: object, **_: object) -> Output:
+            sizes.append(self.segmentation_batch_size)
+            if self.embedding_batch_size > 8:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return output()
+
+    diarizer = diarizer_over(Pipeline())
+    for _ in range(2):
+        await diarizer.diarize(NOISE, DiarizationOptions())
+    assert sizes == [32, 16, 8, 8]
+    assert (await diarizer.info()).details["batch_size"] == 8
+
+
 async def test_a_folder_without_a_pipeline_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match="nothing-here could not be loaded"):
         await PyannoteDiarizer.load(tmp_path, name="nothing-here")
