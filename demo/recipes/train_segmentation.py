@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from demo.recipes.augment import make_noise, telephone
 from demo.recipes.conversation import Conversation
 from demo.recipes.make_conversations import load_bank
 from demo.recipes.segmentation_model import (
@@ -30,6 +31,8 @@ from demo.recipes.speech import SAMPLE_RATE_HZ
 from demo.recipes.training_run import Schedule, TrainingRun
 
 _RATE_HZ = 100  # resolution of the reference
+_NOBODY_SHARE = 0.06  # chunks of noise alone: without them faint noise is a speaker
+_CUT_SHARE = 0.06  # chunks that end early, as the last one of every recording does
 
 
 class Chunks:
@@ -42,7 +45,9 @@ class Chunks:
 
     def draw(self, count: int, random: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Return (count, 1, samples) waveforms and (count, frames, speakers) of 0 and 1."""
-        drawn = [self._draw_one(random) for _ in range(count)]
+        drawn = [
+            self._draw_one(random) if random.random() > _NOBODY_SHARE else self._nobody(random) for _ in range(count)
+        ]
         waveforms, activities = zip(*drawn, strict=True)
         return torch.from_numpy(np.stack(waveforms)[:, None]), torch.from_numpy(np.stack(activities))
 
@@ -55,8 +60,17 @@ class Chunks:
         chunk += random.standard_normal(CHUNK_SAMPLES, np.float32) * np.float32(10 ** random.uniform(-5, -3))
         rows = np.minimum(self.frames + start * _RATE_HZ // SAMPLE_RATE_HZ, len(activity) - 1)
         active = activity[rows]
+        if random.random() < _CUT_SHARE:
+            end = int(random.integers(CHUNK_SAMPLES // 5, CHUNK_SAMPLES))
+            chunk[end:] = 0.0
+            active = active & (self.frames < end * _RATE_HZ // SAMPLE_RATE_HZ)[:, None]
         busiest = np.argsort(-active.sum(axis=0), kind="stable")[:SPEAKERS_PER_CHUNK]
         return chunk, active[:, busiest].astype(np.float32)
+
+    def _nobody(self, random: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        noise = make_noise(CHUNK_SAMPLES, random) * np.float32(10 ** random.uniform(-4.5, -0.9))
+        heard = telephone(noise) if random.random() < 0.2 else noise
+        return heard, np.zeros((len(self.frames), SPEAKERS_PER_CHUNK), np.float32)
 
 
 def _activity(conversation: Conversation) -> NDArray[np.bool_]:
