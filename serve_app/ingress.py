@@ -26,7 +26,7 @@ class Ingress:
         configure_logs(settings.log_level)
         metrics = RayMetrics()
         guard = Guard(metrics)
-        ports = assemble_ports(handles, settings, guard)
+        ports = assemble_ports(handles, settings, metrics, guard)
         self._services = Services(
             settings=settings,
             artifacts=FsspecArtifactStore(settings.data.artifacts),
@@ -35,6 +35,7 @@ class Ingress:
             transcriber=ports.transcriber,
             diarizer=ports.diarizer,
             embedder=ports.embedder,
+            queries=ports.queries,
             passages=ports.passages,
             reranker=ports.reranker,
             language_model=ports.language_model,

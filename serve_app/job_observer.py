@@ -21,7 +21,8 @@ class MeasuringObserver:
     def running(self, job: NewJob) -> Iterator[None]:
         """Bind job and tenant to every log line of the run."""
         with structlog.contextvars.bound_contextvars(job=job.job_id, tenant=job.tenant):
-            logger.info("job_started", features=[feature.value for feature in job.request.features])
+            features = [feature.value for feature in job.request.features]
+            logger.info("job_started", kind=job.kind.value, features=features)
             yield
 
     def ended(self, status: JobStatus, result: JobResult | None) -> None:
@@ -36,5 +37,8 @@ class MeasuringObserver:
             self._metrics.observe("job_rtf", metrics.rtf)
         for stage, seconds in metrics.stage_s.items():
             self._metrics.observe("stage_seconds", seconds, stage=stage)
+        chat = result.results.get("chat")
+        if isinstance(chat, dict) and chat["removed_citations"]:
+            self._metrics.count("citations_removed", chat["removed_citations"], reason="unfounded")
         for fallback in result.degraded:
             self._metrics.count("fallbacks", stage=fallback.stage, used=fallback.used)

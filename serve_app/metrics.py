@@ -47,6 +47,9 @@ METRICS: dict[str, Metric] = {
     "embedding_batch_size": Metric(
         kind="histogram", description="Texts in one batch of the embedder.", buckets=(1, 2, 4, 8, 16, 32, 64)
     ),
+    "query_embeddings": Metric(
+        kind="counter", description="Questions whose vector was remembered (hit) or made (miss).", labels=("outcome",)
+    ),
     "searches": Metric(kind="counter", description="Searches answered.", labels=("mode", "outcome")),
     "search_seconds": Metric(kind="histogram", description="Seconds a search took.", buckets=_SECONDS),
     "uploads": Metric(kind="counter", description="Uploads received or refused.", labels=("outcome",)),

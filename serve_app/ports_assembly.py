@@ -6,7 +6,7 @@ from typing import Any
 from pipelines.engines.cached_queries import CachedQueries
 from pipelines.engines.extractive_analyst import ExtractiveAnalyst
 from pipelines.flows.enhance_transcript import LanguagePorts
-from pipelines.ports import Embedder, LanguageModel
+from pipelines.ports import LanguageModel
 from pipelines.templates import load_templates
 from serve_app.language_model import DEPLOYMENT_NAME as LANGUAGE_MODEL
 from serve_app.language_model import connect_language_model, understanding_options
@@ -19,6 +19,7 @@ from serve_app.remote_ports import (
     RemoteTranscriber,
 )
 from serve_app.resilience import Guard
+from serve_app.services import MetricsSink
 from serve_app.settings import SHIPPED_FOLDER, Settings
 
 SHIPPED_TEMPLATES = SHIPPED_FOLDER / "configs" / "templates"
@@ -31,24 +32,31 @@ class RemotePorts:
     reader: RemoteRecordingReader
     transcriber: RemoteTranscriber
     diarizer: RemoteDiarizer
-    embedder: Embedder
+    embedder: RemoteEmbedder
+    queries: CachedQueries
+    """The embedder with a memory of questions: for searches and chats, not for what must hear of a change at once."""
     passages: RemotePassageStore
     reranker: RemoteReranker | None
     language_model: LanguageModel | None
     language: LanguagePorts
 
 
-def assemble_ports(handles: dict[str, Any], settings: Settings, guard: Guard) -> RemotePorts:
+def assemble_ports(handles: dict[str, Any], settings: Settings, metrics: MetricsSink, guard: Guard) -> RemotePorts:
     """Wrap handles (deployment name → handle) into ports under the policies of ``settings``."""
+
+    def on_lookup(hit: bool) -> None:
+        metrics.count("query_embeddings", outcome="hit" if hit else "miss")
+
     policy = settings.resilience.model
     reranker = handles.get("Reranker")
-    embedder = CachedQueries(RemoteEmbedder(handles["Embedder"], "embedder", guard, policy))
+    embedder = RemoteEmbedder(handles["Embedder"], "embedder", guard, policy)
     language_model = connect_language_model(settings, guard, handles.get(LANGUAGE_MODEL))
     return RemotePorts(
         reader=RemoteRecordingReader(settings.data.artifacts, settings.audio.detector),
         transcriber=RemoteTranscriber(handles["Transcriber"], "transcriber", guard, policy),
         diarizer=RemoteDiarizer(handles["Diarizer"], "diarizer", guard, policy),
         embedder=embedder,
+        queries=CachedQueries(embedder, size=settings.search.remembered_questions, on_lookup=on_lookup),
         passages=RemotePassageStore(handles["PassageStore"], guard, settings.resilience),
         reranker=RemoteReranker(reranker, "reranker", guard, policy) if reranker is not None else None,
         language_model=language_model,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pipelines.flows.chat_ports import ChatPorts
 from pipelines.flows.enhance_transcript import LanguagePorts
 from pipelines.ports import (
     ArtifactStore,
@@ -85,6 +86,8 @@ class Services:
     embedder: Embedder
     passages: PassageStore
     cluster: ClusterStatus
+    queries: Embedder | None = None
+    """The embedder as questions reach it, with a memory; None: the embedder itself."""
     reranker: Reranker | None = None
     """None: this profile has none, and says so."""
     language_model: LanguageModel | None = None
@@ -92,3 +95,18 @@ class Services:
     language: LanguagePorts | None = None
     """What text skills work with; None: they, and the job features made of them, are not offered."""
     metrics: MetricsSink = field(default_factory=NoMetrics)
+
+    @property
+    def question_embedder(self) -> Embedder:
+        """What embeds the questions of searches and chats."""
+        return self.queries or self.embedder
+
+    @property
+    def chat(self) -> ChatPorts:
+        """What answers are made with."""
+        return ChatPorts(
+            embedder=self.question_embedder,
+            passages=self.passages,
+            reranker=self.reranker,
+            language_model=self.language_model,
+        )

@@ -216,6 +216,13 @@ class TemplateSettings(Section):
     """Further template folders of the operator's own; the shipped ones are always there."""
 
 
+class SearchSettings(Section):
+    """How questions are looked up."""
+
+    remembered_questions: int = Field(default=2_048, ge=0)
+    """Questions whose vectors each process keeps, so that asking again embeds nothing; 0: none. About 30 kB each."""
+
+
 class RunnerSettings(Section):
     """How jobs are run."""
 
@@ -252,6 +259,7 @@ class Settings(BaseSettings):
     reranker: ModelSettings = ModelSettings()
     language_model: LanguageModelSettings = LanguageModelSettings()
     templates: TemplateSettings = TemplateSettings()
+    search: SearchSettings = SearchSettings()
     runner: RunnerSettings = RunnerSettings()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Of the application's own log; what was said in recordings is in none of them."""

@@ -9,16 +9,27 @@ from pipelines.domain.passage import Embedding
 from pipelines.ports import Embedder
 
 MAX_AGE_S = 5.0
-"""How long a model is believed to be there, and the one that was last asked: health asks through this, too."""
+"""How long a model is believed to be there, and the one that was last asked."""
+
+OnLookup = Callable[[bool], None]
+"""Told of each question whether it was known."""
 
 
 class CachedQueries:
     """Implements Embedder over another one; passages pass through."""
 
-    def __init__(self, embedder: Embedder, *, size: int = 2_048, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        embedder: Embedder,
+        *,
+        size: int = 2_048,
+        clock: Callable[[], float] = time.monotonic,
+        on_lookup: OnLookup | None = None,
+    ) -> None:
         """Keep the ``size`` questions that were asked last; 2,048 of 1,024 numbers are about 60 MB."""
         self._embedder = embedder
         self._size = size
+        self._on_lookup = on_lookup
         self._clock = clock
         self._vectors: OrderedDict[str, Embedding] = OrderedDict()
         self._info: ModelInfo | None = None
@@ -34,11 +45,10 @@ class CachedQueries:
         """Embed a question, or remember how it was embedded."""
         await self.info()
         known = self._vectors.get(text)
+        self._count(known is not None)
         if known is not None:
             self._vectors.move_to_end(text)
-            self.hits += 1
             return known
-        self.misses += 1
         model, vector = self._info, await self._embedder.embed_query(text)
         if model is self._info:
             self._remember(text, vector)
@@ -53,6 +63,12 @@ class CachedQueries:
                 self._info = now
             self._asked_at = self._clock()
         return self._info
+
+    def _count(self, hit: bool) -> None:
+        self.hits += hit
+        self.misses += not hit
+        if self._on_lookup is not None:
+            self._on_lookup(hit)
 
     def _remember(self, text: str, vector: Embedding) -> None:
         self._vectors[text] = vector

@@ -28,7 +28,8 @@ from pipelines.flows.answer_extractively import answer_extractively
 from pipelines.flows.chat_ports import ChatOptions, ChatPorts
 from pipelines.flows.compose_result import describe_model
 from pipelines.flows.generate_answer import PreparedPrompt, prepare_prompt, stream_answer
-from pipelines.flows.retrieve_sources import Retrieval, retrieve_sources
+from pipelines.flows.retrieve_sources import Retrieval, retrieve_sources, search_request
+from pipelines.flows.search_passages import check_search
 from pipelines.flows.standalone_question import check_messages
 from pipelines.ports import LanguageModel
 from pipelines.steps.build_prompt import NO_EVIDENCE
@@ -54,6 +55,12 @@ async def answer_question(
                 yield event
     except RayScribeError as error:
         yield ErrorEvent(code=error.code, message=error.message, retryable=error.retryable)
+
+
+def check_question(ports: ChatPorts, request: ChatRequest) -> None:
+    """Raise InvalidRequest, naming the field, for what can be neither answered nor looked up."""
+    check_messages(request)
+    check_search(search_request(ports, request))
 
 
 class _Answering:

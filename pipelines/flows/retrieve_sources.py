@@ -30,7 +30,7 @@ async def retrieve_sources(ports: ChatPorts, tenant: str, request: ChatRequest, 
 
     Raises InvalidRequest, NotFound, EmbedderMismatch, PassageStoreUnavailable, ModelUnavailable.
     """
-    search = _search(ports, request)
+    search = search_request(ports, request)
     check_search(search)
     question, rewriting, degraded = await standalone_question(
         ports.language_model, request, timeout_s=options.rewrite_timeout_s
@@ -50,7 +50,8 @@ async def retrieve_sources(ports: ChatPorts, tenant: str, request: ChatRequest, 
     )
 
 
-def _search(ports: ChatPorts, request: ChatRequest) -> SearchRequest:
+def search_request(ports: ChatPorts, request: ChatRequest) -> SearchRequest:
+    """Return what is looked up for a question, taken as it stands."""
     rerank = ports.reranker is not None if request.rerank is None else request.rerank
     return SearchRequest(
         query=request.messages[-1].content,

@@ -10,16 +10,19 @@ from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
 from pipelines.domain.answer import ChatEvent, ChatRequest, CitationsEvent, Message
-from pipelines.errors import InvalidRequest, NotAvailable
-from pipelines.flows.answer_question import answer_question
-from pipelines.flows.chat_ports import ChatPorts
+from pipelines.domain.job import JobKind, JobRequest
+from pipelines.errors import InvalidRequest
+from pipelines.flows.answer_question import answer_question, check_question
 from pipelines.flows.collect_answer import collect_answer
 from serve_app.api.authentication import Chatter
+from serve_app.api.background import ACCEPTED, BackgroundFields, answer_with_job
 from serve_app.api.bodies import RequestBody
 from serve_app.api.chat_shapes import ChatBody, chat_body, chat_event
 from serve_app.api.client_presence import while_connected
+from serve_app.api.collections import require_collections
 from serve_app.api.context import ServicesOf
 from serve_app.api.documentation import error_answers
+from serve_app.api.job_ids import IdempotencyKey
 from serve_app.api.sampling_fields import SamplingFields
 from serve_app.api.search import CollectionsField, FilterFields
 from serve_app.api.server_sent_events import EventStreamResponse, ServerSentEvent
@@ -41,7 +44,7 @@ class MessageFields(RequestBody):
     content: str = Field(min_length=1, max_length=20_000)
 
 
-class ChatFields(CollectionsField):
+class ChatFields(CollectionsField, BackgroundFields):
     """A question, or a conversation that ends with one."""
 
     question: str | None = Field(default=None, min_length=1)
@@ -52,7 +55,6 @@ class ChatFields(CollectionsField):
     rerank: bool | None = Field(default=None, description="Left out: where this deployment has a reranker.")
     sampling: SamplingFields = SamplingFields()
     stream: bool = False
-    background: bool = Field(default=False, description="Not available yet.")
 
     @model_validator(mode="after")
     def _question_or_messages(self) -> "ChatFields":
@@ -73,17 +75,36 @@ class ChatFields(CollectionsField):
             sampling=self.sampling.to_sampling(),
         )
 
+    def to_job_request(self) -> JobRequest:
+        """Return what the job is listed by: all but what is asked."""
+        only = self.names[0] if len(self.names) == 1 else None
+        return JobRequest(features=(), collection=only, priority=self.job_priority)
+
 
 @router.post(
     "/v1/chat",
     summary="Ask, and get an answer whose citations can be heard",
     response_model=ChatBody,
-    responses={200: _STREAM, **error_answers(404, 409)},
+    responses={200: _STREAM, **ACCEPTED, **error_answers(404, 409)},
 )
-async def chat(request: Request, fields: ChatFields, caller: Chatter, services: ServicesOf) -> ChatBody | Response:
-    """Answer from the recordings of one or several collections; a client that goes away stops the work."""
+async def chat(
+    request: Request,
+    fields: ChatFields,
+    caller: Chatter,
+    services: ServicesOf,
+    idempotency_key: IdempotencyKey,
+) -> ChatBody | Response:
+    """Answer from the recordings of one or several collections; a client that goes away stops the work.
+
+    In the background, the job's `results` have the answer as `chat`.
+    """
     _check(fields, services.settings.limits)
-    events = _counted(answer_question(_ports(services), caller.tenant, fields.to_request()), services)
+    asked = fields.to_request()
+    if fields.background:
+        check_question(services.chat, asked)
+        await require_collections(services.passages, caller.tenant, asked.collections)
+        return await answer_with_job(services, caller, idempotency_key, JobKind.CHAT, fields.to_job_request(), asked)
+    events = _counted(answer_question(services.chat, caller.tenant, asked), services)
     if not fields.stream:
         return chat_body(await while_connected(request, collect_answer(events)))
     begun = await while_connected(request, started(_encoded(events)))
@@ -105,18 +126,10 @@ async def _counted(events: AsyncGenerator[ChatEvent, None], services: Services) 
 
 
 def _check(fields: ChatFields, limits: LimitSettings) -> None:
-    if fields.background:
-        raise NotAvailable("background answers are not available in this deployment", "background")
+    fields.check_background()
+    if fields.background and fields.stream:
+        raise InvalidRequest("an answer is streamed or made in the background, not both", "background")
     asked = fields.question or fields.messages[-1].content
     if len(asked) > limits.query_characters:
         name = "question" if fields.question else "messages"
         raise InvalidRequest(f"a question has at most {limits.query_characters:,} characters", name)
-
-
-def _ports(services: Services) -> ChatPorts:
-    return ChatPorts(
-        embedder=services.embedder,
-        passages=services.passages,
-        reranker=services.reranker,
-        language_model=services.language_model,
-    )

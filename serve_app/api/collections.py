@@ -1,16 +1,24 @@
 """A tenant's collections."""
 
+from collections.abc import Collection
 from typing import Annotated
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
+from pipelines.domain.job import JobKind, JobRequest
 from pipelines.domain.passage import CollectionInfo
 from pipelines.errors import NotFound
+from pipelines.flows.submit_job import new_job_id
+from pipelines.flows.submit_request import require_no_reindexing
+from pipelines.ports import PassageStore
 from serve_app.api.authentication import JobWriter, Searcher
+from serve_app.api.background import ACCEPTED, PriorityName, answer_with_job
+from serve_app.api.bodies import RequestBody
 from serve_app.api.context import ServicesOf
 from serve_app.api.documentation import error_answers
+from serve_app.api.job_ids import IdempotencyKey
 from serve_app.services import Services
 
 router = APIRouter(tags=["search"])
@@ -36,6 +44,12 @@ class CollectionList(BaseModel):
     data: list[CollectionBody]
 
 
+class ReindexFields(RequestBody):
+    """How the job is to be done."""
+
+    priority: PriorityName = "normal"
+
+
 @router.get("/v1/collections", summary="List collections", responses=error_answers())
 async def list_collections(caller: Searcher, services: ServicesOf) -> CollectionList:
     """List the collections of this key's tenant."""
@@ -55,6 +69,39 @@ async def delete_collection(name: Name, caller: JobWriter, services: ServicesOf)
     await _find(services, caller.tenant, name)
     await services.passages.delete_collection(caller.tenant, name)
     return Response(status_code=204)
+
+
+@router.post(
+    "/v1/collections/{name}/reindex",
+    status_code=202,
+    summary="Move a collection to the embedder that is loaded now",
+    response_class=JSONResponse,
+    responses={**ACCEPTED, **error_answers(404, 409)},
+)
+async def reindex_collection(
+    name: Name,
+    caller: JobWriter,
+    services: ServicesOf,
+    idempotency_key: IdempotencyKey,
+    fields: ReindexFields | None = None,
+) -> Response:
+    """Acknowledge a job that embeds all passages anew; searches use the old vectors until it switches.
+
+    409 while another job does it already.
+    """
+    await _find(services, caller.tenant, name)
+    await require_no_reindexing(services.jobs, caller.tenant, name, new_job_id(caller.tenant, idempotency_key))
+    priority = (fields or ReindexFields()).priority
+    request = JobRequest(features=(), collection=name, priority=priority)
+    return await answer_with_job(services, caller, idempotency_key, JobKind.REINDEX, request, request)
+
+
+async def require_collections(passages: PassageStore, tenant: str, names: Collection[str]) -> None:
+    """Raise NotFound, naming it, for a collection that this tenant does not have."""
+    known = {found.name for found in await passages.collections(tenant)}
+    for name in names:
+        if name not in known:
+            raise NotFound(f"there is no collection {name!r}", "collection")
 
 
 async def _find(services: Services, tenant: str, name: str) -> CollectionInfo:

@@ -17,7 +17,7 @@ from serve_app.api.context import ServicesOf
 from serve_app.api.documentation import error_answers, form_body
 from serve_app.api.job_fields import NAME_PATTERN, NOT_BUILT_HEADERS, JobFields, check_field_name, parse_job_fields
 from serve_app.api.job_ids import IdempotencyKey, JobId
-from serve_app.api.shapes import JobBody, JobList, JobStatusName, job_body
+from serve_app.api.job_shapes import JobBody, JobList, JobStatusName, job_body
 from serve_app.api.submission import acknowledge
 from serve_app.api.uploads import scratch_folder, take_upload
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from pipelines.domain.job import Upload
 from pipelines.errors import NotFound
+from pipelines.flows.read_job import require_recording
 from pipelines.ports import ArtifactStore
 from serve_app.api.authentication import JobReader
 from serve_app.api.byte_ranges import ByteRange, Unsatisfiable, parse_range
@@ -50,7 +51,9 @@ async def job_audio(
     if_none_match: Annotated[str | None, Header(description="ETags that the client holds.")] = None,
 ) -> Response:
     """Stream a job's recording; the ETag is its SHA-256."""
-    upload = (await services.jobs.get(caller.tenant, job_id)).upload
+    job = await services.jobs.get(caller.tenant, job_id)
+    require_recording(job)
+    upload = job.upload
     size = await services.artifacts.size(upload.artifact)
     if size is None:
         raise NotFound("the recording of this job is gone", "job_id")

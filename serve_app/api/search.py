@@ -108,7 +108,7 @@ async def _measured(services: Services, tenant: str, request: SearchRequest) -> 
     outcome = "internal_error"
     try:
         result = await search_passages(
-            services.embedder, services.passages, tenant, request, reranker=services.reranker
+            services.question_embedder, services.passages, tenant, request, reranker=services.reranker
         )
         outcome = "ok"
         return result

@@ -4,7 +4,7 @@ from pydantic import BaseModel
 
 from pipelines.domain.encoding import to_plain
 from pipelines.domain.passage import Hit, Passage, SearchResult, StageScores
-from serve_app.api.shapes import DegradationBody, job_links
+from serve_app.api.shapes import DegradationBody, job_path
 
 
 class StageScoresBody(BaseModel):
@@ -98,7 +98,7 @@ def passage_body(passage: Passage) -> PassageBody:
 
 def audio_address(job_id: str, start_s: float, end_s: float) -> str:
     """Return where a stretch of a recording can be heard (a media fragment: W3C Media Fragments URI 1.0)."""
-    return f"{job_links(job_id).audio}#t={round(start_s, 3)},{round(end_s, 3)}"
+    return f"{job_path(job_id)}/audio#t={round(start_s, 3)},{round(end_s, 3)}"
 
 
 def _scores_body(scores: StageScores) -> StageScoresBody:

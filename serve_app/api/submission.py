@@ -1,11 +1,11 @@
-"""A received recording becomes an acknowledged job, or nothing at all."""
+"""What was received, a recording or a request, becomes an acknowledged job, or nothing at all."""
 
 import asyncio
 from collections.abc import Coroutine
 from contextlib import aclosing
 from typing import Any, TypeVar
 
-from pipelines.domain.job import Job, JobRequest, Upload
+from pipelines.domain.job import Job, JobRequest, NewJob, Upload
 from pipelines.errors import JobStoreUnavailable, NotAvailable, RayScribeError
 from pipelines.flows.submit_job import submit_job
 from pipelines.flows.understand_recording import understanding_request
@@ -26,23 +26,38 @@ async def acknowledge(
     database has its recording. Raises as submit_job and check_text_features do.
     """
     await _check_models(services, asked)
-    return await _to_the_end(_enqueue(services, tenant, job_id, asked, upload, scratch))
+    enqueuing = submit_job(
+        services.jobs,
+        services.reader,
+        tenant=tenant,
+        job_id=job_id,
+        request=asked,
+        upload=upload,
+        options=processing_options(services.settings),
+        available=available_features(services),
+    )
+    return await _to_the_end(_enqueue(services, tenant, job_id, upload, scratch, enqueuing))
+
+
+async def acknowledge_request(services: Services, job: NewJob, scratch: Scratch) -> Job:
+    """Enqueue a job that is about no recording, as ``acknowledge`` does; what was asked is checked and kept already.
+
+    Raises QueueFull, IdempotencyConflict, JobStoreUnavailable.
+    """
+    enqueuing = services.jobs.enqueue(job)
+    return await _to_the_end(_enqueue(services, job.tenant, job.job_id, job.upload, scratch, enqueuing))
 
 
 async def _enqueue(
-    services: Services, tenant: str, job_id: str, asked: JobRequest, upload: Upload, scratch: Scratch
+    services: Services,
+    tenant: str,
+    job_id: str,
+    upload: Upload,
+    scratch: Scratch,
+    enqueuing: Coroutine[Any, Any, Job],
 ) -> Job:
     try:
-        job = await submit_job(
-            services.jobs,
-            services.reader,
-            tenant=tenant,
-            job_id=job_id,
-            request=asked,
-            upload=upload,
-            options=processing_options(services.settings),
-            available=available_features(services),
-        )
+        job = await enqueuing
     except JobStoreUnavailable as error:
         job = await _written_all_the_same(services, tenant, job_id, upload, error)
     if job.upload.artifact == upload.artifact:
@@ -67,7 +82,7 @@ async def _written_all_the_same(
 
 
 async def _restore(services: Services, job: Job, upload: Upload) -> None:
-    """Give a job its recording back, if it lost it: the repeat has brought the same bytes."""
+    """Give a job what was received back, if it lost it: the repeat has brought the same bytes."""
     if await services.artifacts.size(job.upload.artifact) is None:
         async with aclosing(services.artifacts.read_range(upload.artifact, 0, upload.bytes)) as chunks:
             await services.artifacts.write_stream(job.upload.artifact, chunks)

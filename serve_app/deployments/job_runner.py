@@ -4,13 +4,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.domain.audio import WindowingOptions
+from pipelines.flows.chat_ports import ChatPorts
+from pipelines.flows.job_flows import RequestPorts
+from pipelines.flows.process_reindex import ReindexPorts
 from pipelines.flows.recording_ports import ProcessingOptions, RecordingPorts
 from pipelines.flows.understand_recording import RecordingUnderstanding
 from pipelines.stores.fsspec_artifacts import FsspecArtifactStore
 from serve_app.job_observer import MeasuringObserver
 from serve_app.logs import configure_logs
 from serve_app.metrics import RayMetrics
-from serve_app.ports_assembly import assemble_ports
+from serve_app.ports_assembly import RemotePorts, assemble_ports
 from serve_app.resilience import Guard
 from serve_app.settings import Settings
 
@@ -27,7 +30,7 @@ class JobRunner:
 
         configure_logs(settings.log_level)
         metrics = RayMetrics()
-        ports = assemble_ports(handles, settings, Guard(metrics))
+        ports = assemble_ports(handles, settings, metrics, Guard(metrics))
         self._runner = await DbosJobRunner.launch(
             settings.data.jobs_url,
             RecordingPorts(
@@ -40,12 +43,27 @@ class JobRunner:
                 understanding=RecordingUnderstanding(ports.language),
             ),
             replace(runner_options(settings), observer=MeasuringObserver(metrics)),
+            requests=request_ports(ports),
         )
 
     async def __del__(self) -> None:
         """Let go of jobs under way, so that a successor takes them up at once instead of after a time-out."""
         if hasattr(self, "_runner"):
             await self._runner.close()
+
+
+def request_ports(ports: RemotePorts) -> RequestPorts:
+    """Return what jobs without a recording need."""
+    return RequestPorts(
+        language=ports.language,
+        chat=ChatPorts(
+            embedder=ports.queries,
+            passages=ports.passages,
+            reranker=ports.reranker,
+            language_model=ports.language_model,
+        ),
+        reindexing=ReindexPorts(embedder=ports.embedder, passages=ports.passages, replacer=ports.passages),
+    )
 
 
 def runner_options(settings: Settings) -> "RunnerOptions":

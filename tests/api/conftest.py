@@ -5,7 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -23,6 +23,8 @@ from pipelines.fakes.passages import InMemoryPassageStore
 from pipelines.fakes.scripted_speech import Utterance, write_wav
 from pipelines.fakes.steps import InMemoryStepRunner
 from pipelines.fakes.stores import InMemoryArtifactStore
+from pipelines.flows.job_flows import RequestPorts, job_flows, run_job
+from pipelines.flows.process_reindex import ReindexPorts
 from pipelines.flows.recording_ports import RecordingPorts
 from serve_app.api.application import create_app
 from serve_app.services import Services
@@ -98,9 +100,7 @@ def build_world(settings: Settings, *, run_jobs: bool = True, **replaced: Any) -
     )
 
     async def run(job: NewJob, steps: InMemoryStepRunner) -> object:
-        from pipelines.flows.process_recording import process_recording
-
-        return await process_recording(job, ports, steps)
+        return await run_job(flows, job, steps)
 
     jobs = replaced.pop("jobs", None) or InMemoryJobQueue(run if run_jobs else None)
     fakes: dict[str, Any] = {
@@ -116,6 +116,13 @@ def build_world(settings: Settings, *, run_jobs: bool = True, **replaced: Any) -
         "metrics": metrics,
     }
     services = Services(**{**fakes, **replaced})
+    reindexing = ReindexPorts(
+        embedder=services.embedder,
+        passages=services.passages,
+        replacer=cast(InMemoryPassageStore, services.passages),
+    )
+    requests = RequestPorts(language=services.language, chat=services.chat, reindexing=reindexing)
+    flows = job_flows(ports, requests)
     app = create_app(services)
     return World(services, artifacts, jobs, transcriber, passages, cluster, metrics, app)
 

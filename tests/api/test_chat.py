@@ -92,6 +92,8 @@ async def test_nothing_found_is_said_not_invented(talking: World) -> None:
         ({"top_k": 0}, "top_k"),
         ({"sampling": {"temperature": 9}}, "sampling.temperature"),
         ({"stream": "perhaps"}, "stream"),
+        ({"background": "perhaps"}, "background"),
+        ({"priority": "high"}, "priority"),
         ({"unknown": 1}, "unknown"),
     ],
 )
@@ -103,12 +105,6 @@ async def test_what_cannot_be_asked_is_named(
 
     assert response.status_code == 422, response.text
     assert response.json()["error"]["param"] == param
-
-
-async def test_in_the_background_is_not_available(talking: World) -> None:
-    response = await ask(talking.client, background=True)
-
-    assert (response.status_code, response.json()["error"]["code"]) == (422, "not_available")
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -101,7 +101,9 @@ async def test_segments_keep_their_speakers_and_times(modelless: World) -> None:
         ("entities", {"text": None, "segments": [{"text": "x", "start_s": 5, "end_s": 1}]}, "segments"),
         ("entities", {"text": None, "segments": [{"speaker": "x"}]}, "segments.0.text"),
         ("entities", {"sampling": {"temperature": "hot"}}, "sampling.temperature"),
-        ("entities", {"background": True}, "background"),
+        ("entities", {"background": "soon"}, "background"),
+        ("entities", {"priority": "high"}, "priority"),
+        ("entities", {"background": True, "priority": "urgent"}, "priority"),
         ("sing", {}, "skill"),
     ],
 )

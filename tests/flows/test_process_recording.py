@@ -76,6 +76,7 @@ class TestResult:
         assert result.results["clean_transcript"] == text
         assert result.results["entities"] == [text.upper()]
         assert (result.language, result.speakers) == ("en", ("SPEAKER_00", "SPEAKER_01"))
+        assert result.recording is not None
         assert result.recording.filename == UPLOAD.filename
         assert [degradation.stage for degradation in result.degraded] == ["enhance"]
         assert set(result.versions) == {"pipeline", "asr", "diarizer", "embedder", "llm"}

@@ -148,6 +148,7 @@ class TestReading:
         failed, result = await read_job(queue, ports.artifacts, job.tenant, job.job_id)
         assert failed.status is JobStatus.FAILED
         assert result is not None
+        assert result.recording is not None
         assert result.recording.duration_s == pytest.approx(65.5)
         assert "diarizer" not in result.versions
 
