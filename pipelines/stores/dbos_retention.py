@@ -1,8 +1,9 @@
-"""Results are kept for a while: a scheduled workflow erases jobs that ended long ago."""
+"""Results are kept for a while: a scheduled workflow erases jobs that ended long ago, and leftovers of the killed."""
 
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,24 +12,27 @@ from dbos import DBOS, DBOSClient
 from pipelines.errors import NotFound
 from pipelines.flows.erase_job import erase_job
 from pipelines.ports import ArtifactStore, JobQueue, PassageStore
+from pipelines.stores.artifact_leftovers import sweep_leftovers
 from pipelines.stores.dbos_records import ENDED, WORKFLOW
 from pipelines.stores.fsspec_artifacts import FsspecArtifactStore
 
 ERASURE = "erase_expired_jobs"
 HOURLY = "23 * * * *"
 _BATCH = 100
+_RECORDS_S = 7 * 24 * 3600.0
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """Erases what ended more than ``keep_s`` ago, with all that belongs to it."""
+    """Erases what ended more than ``keep_s`` ago, with all that belongs to it; and leftovers of killed processes."""
 
     client: DBOSClient
     queue: JobQueue
     artifacts: ArtifactStore
     passages: PassageStore | None
-    keep_s: float
+    keep_s: float | None
+    """None: jobs are kept."""
 
     def schedule(self, cron: str) -> None:
         """Register the workflow and its schedule. Blocking; call it before the launch of DBOS."""
@@ -42,8 +46,15 @@ class Retention:
         )
 
     async def erase_expired(self) -> int:
-        """Erase expired jobs and the records of earlier erasures; return how many jobs."""
-        before = datetime.fromtimestamp(time.time() - self.keep_s, UTC).isoformat()
+        """Erase expired jobs, the records of earlier erasures, and leftovers; return how many jobs."""
+        erased = 0 if self.keep_s is None else await self._erase_jobs(_ago(self.keep_s))
+        await asyncio.to_thread(self._forget_erasures, _ago(_RECORDS_S if self.keep_s is None else self.keep_s))
+        if isinstance(self.artifacts, FsspecArtifactStore):
+            await self.artifacts.sweep()
+            await sweep_leftovers(self.artifacts, self._known_jobs)
+        return erased
+
+    async def _erase_jobs(self, before: str) -> int:
         erased = 0
         while expired := await asyncio.to_thread(self._expired, before):
             for tenant, job_id in expired:
@@ -52,10 +63,17 @@ class Retention:
                     erased += 1
                 except NotFound:
                     logger.info("job %s was erased by somebody else", job_id)
-        await asyncio.to_thread(self._forget_erasures, before)
-        if isinstance(self.artifacts, FsspecArtifactStore):
-            await self.artifacts.sweep()
         return erased
+
+    async def _known_jobs(self, job_ids: Sequence[str]) -> frozenset[str]:
+        known: set[str] = set()
+        for start in range(0, len(job_ids), _BATCH):
+            batch = list(job_ids[start : start + _BATCH])
+            found = await asyncio.to_thread(
+                self.client.list_workflows, workflow_ids=batch, load_input=False, load_output=False
+            )
+            known.update(status.workflow_id for status in found)
+        return frozenset(known)
 
     def _expired(self, before: str) -> list[tuple[str, str]]:
         found = self.client.list_workflows(
@@ -70,6 +88,5 @@ class Retention:
         self.client.delete_workflows([status.workflow_id for status in found])
 
 
-def unschedule(client: DBOSClient) -> None:
-    """Stop erasing: results are kept. Blocking."""
-    client.delete_schedule(ERASURE)
+def _ago(seconds: float) -> str:
+    return datetime.fromtimestamp(time.time() - seconds, UTC).isoformat()

@@ -23,7 +23,7 @@ from pipelines.stores.dbos_database import JobDatabase, is_sqlite, sqlite_path
 from pipelines.stores.dbos_jobs import DbosJobQueue
 from pipelines.stores.dbos_reaper import Reaper
 from pipelines.stores.dbos_records import APPLICATION, QUEUE, WORKFLOW, JsonSerializer, now
-from pipelines.stores.dbos_retention import HOURLY, Retention, unschedule
+from pipelines.stores.dbos_retention import HOURLY, Retention
 from pipelines.stores.dbos_steps import DbosStepRunner
 from pipelines.stores.dbos_upgrade import upgrade_jobs
 
@@ -55,7 +55,7 @@ class RunnerOptions:
     stage_patience_s: float = 120.0
     """How long a stage waits for a dependency that is away before the job fails."""
     keep_results_s: float | None = None
-    """Jobs that ended longer ago are erased, with all that belongs to them; None: kept."""
+    """Jobs that ended longer ago are erased, with all that belongs to them; None: kept. Leftovers are always swept."""
     processing: ProcessingOptions = field(default_factory=ProcessingOptions)
     observer: JobObserver = field(default_factory=NoObserver)
     """Counts and logs what happens to jobs here."""
@@ -165,9 +165,6 @@ class DbosJobRunner:
         )
 
     def _schedule_erasure(self) -> None:
-        if self._options.keep_results_s is None:
-            unschedule(self._database.client)
-            return
         Retention(
             client=self._database.client,
             queue=DbosJobQueue(self._database, QueueLimits()),

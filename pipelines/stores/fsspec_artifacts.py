@@ -98,6 +98,15 @@ class FsspecArtifactStore:
         finally:
             file.close()
 
+    async def keys(self) -> tuple[str, ...]:
+        """Return every key of the store, sorted: for housekeeping, not for a request."""
+        return tuple(key for key in await asyncio.to_thread(self._list_keys, "") if not key.startswith(_PARTIAL))
+
+    async def age_s(self, key: str) -> float:
+        """Return the seconds since a key was written; 0 where it is gone."""
+        check_key(key)
+        return await asyncio.to_thread(self._age_s, key)
+
     async def sweep(self, *, older_than_s: float = 24 * 3600.0) -> int:
         """Remove what killed processes left of unfinished writes; return how many files."""
         return await asyncio.to_thread(self._sweep, older_than_s)
@@ -155,6 +164,11 @@ class FsspecArtifactStore:
         with _translated("list"):
             paths = self._files.find(self._path(prefix))
         return tuple(sorted(str(path).removeprefix(self._root).lstrip("/") for path in paths))
+
+    def _age_s(self, key: str) -> float:
+        with suppress(ArtifactNotFound), _translated("list"):
+            return time.time() - float(self._files.modified(self._path(key)).timestamp())
+        return 0.0
 
     def _delete_tree(self, prefix: str) -> None:
         with suppress(ArtifactNotFound), _translated("delete"):

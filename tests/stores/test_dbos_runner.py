@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
@@ -22,6 +23,7 @@ from pipelines.flows.stage_artifacts import load_result
 from pipelines.stores.dbos_jobs import DbosJobQueue
 from pipelines.stores.dbos_retention import Retention
 from pipelines.stores.dbos_runner import DbosJobRunner, RunnerOptions
+from pipelines.stores.fsspec_artifacts import FsspecArtifactStore
 from tests.flows.recordings import fake_ports, new_job
 
 RAW = Feature.RAW_TRANSCRIPT
@@ -301,6 +303,20 @@ class TestContents:
             await world.queue.get(old.tenant, old.job_id)
         assert await store.list_keys(f"acme/{old.job_id}") == ()
         assert await passages.passages("acme", "biology", old.job_id) == ()
+        assert await world.status(waiting) is JobStatus.QUEUED
+
+    async def test_leftovers_go_though_jobs_are_kept(self, world: World, tmp_path: Path) -> None:
+        store, waiting = FsspecArtifactStore(str(tmp_path / "artifacts")), new_job(RAW)
+        await world.queue.enqueue(waiting)
+        mine, lost = f"acme/{waiting.job_id}/upload-1/recording", "acme/no-such-job/upload-1/recording"
+        for key in (mine, lost, "acme/requests/1/recording"):
+            await store.write(key, b"data")
+            os.utime(tmp_path / "artifacts" / key, (0, 0))
+        kept = Retention(
+            client=world.queue.database.client, queue=world.queue, artifacts=store, passages=None, keep_s=None
+        )
+        assert await kept.erase_expired() == 0
+        assert await store.keys() == (mine,)
         assert await world.status(waiting) is JobStatus.QUEUED
 
     async def test_erasure_runs_on_schedule(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
