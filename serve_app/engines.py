@@ -9,6 +9,7 @@ from pipelines.fakes.rehearsal import Rehearsal
 from pipelines.ports import Diarizer, Embedder, Reranker, Transcriber
 from pipelines.window_batcher import BatchStatistics
 from serve_app.model_chain import Loader, require_folder
+from serve_app.patient_import import import_patiently
 from serve_app.services import MetricsSink
 from serve_app.settings import ModelChoice, ModelSettings
 
@@ -42,8 +43,10 @@ def diarizer_loaders(settings: ModelSettings) -> dict[str, Loader[Diarizer]]:
     async def pyannote(choice: ModelChoice, path: Path) -> Diarizer:
         from pipelines.engines.pyannote_diarizer import PyannoteDiarizer
 
+        folder = require_folder(path)
+        await import_patiently("pyannote.audio")
         return await PyannoteDiarizer.load(
-            require_folder(path), name=choice.name, device=torch_device(choice), threads=settings.threads
+            folder, name=choice.name, device=torch_device(choice), threads=settings.threads
         )
 
     async def fake(choice: ModelChoice, path: Path) -> Diarizer:
@@ -58,11 +61,14 @@ def embedder_loaders(settings: ModelSettings) -> dict[str, Loader[Embedder]]:
     async def bge(choice: ModelChoice, path: Path) -> Embedder:
         from pipelines.engines.bge_embedder import BgeEmbedder
 
-        return await BgeEmbedder.load(require_folder(path), name=choice.name, device=torch_device(choice))
+        folder = require_folder(path)
+        await import_patiently("FlagEmbedding")
+        return await BgeEmbedder.load(folder, name=choice.name, device=torch_device(choice))
 
     async def minilm(choice: ModelChoice, path: Path) -> Embedder:
         from pipelines.engines.minilm_embedder import MiniLmEmbedder
 
+        await import_patiently("FlagEmbedding")
         return await MiniLmEmbedder.load(device=torch_device(choice))
 
     async def fake(choice: ModelChoice, path: Path) -> Embedder:

@@ -19,6 +19,7 @@ from pipelines.engines.memory_errors import is_out_of_memory
 from pipelines.errors import InvalidRequest, ModelError, ModelOutOfMemory, ModelUnavailable
 from pipelines.samples import as_float
 
+os.environ["PYANNOTE_METRICS_ENABLED"] = "false"  # read once, when pyannote.audio is imported
 BATCH_SIZE = 32
 """Windows (segmentation) and crops (embedding) a model call."""
 
@@ -155,7 +156,6 @@ def _named(turns: list[tuple[float, float, str]], names: Mapping[str, str]) -> t
 
 
 def _build(folder: Path, device: str, threads: int | None) -> Any:
-    os.environ["PYANNOTE_METRICS_ENABLED"] = "false"  # read once, when pyannote.audio is imported
     import torch
     from pyannote.audio import Pipeline
 
