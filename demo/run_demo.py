@@ -175,7 +175,8 @@ class Demo:
     def _forget_earlier_demos(self, job_id: str) -> None:
         """Erase jobs of earlier runs, so that each passage is found once."""
         for earlier in self.client.jobs(collection=COLLECTION, limit=100):
-            if earlier["id"] != job_id and earlier["recording"].get("filename") == self.recording.name:
+            recording = earlier["recording"] or {}
+            if earlier["id"] != job_id and recording.get("filename") == self.recording.name:
                 self.client.erase(earlier["id"])
 
 

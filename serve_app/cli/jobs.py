@@ -50,7 +50,7 @@ def erase(
     server: Server = DEFAULT_SERVER,
     api_key: Key = None,
 ) -> None:
-    """Remove a job with its recording, transcript and passages, for good."""
+    """Remove a job with all that belongs to it, for good: recording, transcript and passages."""
     if not yes:
         typer.confirm(f"Erase {job_id}, its recording, transcript and passages for good?", abort=True)
     with connected(server, api_key) as client:
@@ -74,12 +74,14 @@ def _print_json(value: object) -> None:
 def _print_table(found: list["JobBody"]) -> None:
     from serve_app.cli.wording import aligned
 
-    header = ("ID", "STATUS", "STAGE", "CREATED", "RECORDING", "COLLECTION")
+    header = ("ID", "STATUS", "STAGE", "CREATED", "ABOUT", "COLLECTION")
     for line in aligned([header, *map(_row, found)]):
         typer.echo(line)
 
 
 def _row(job: "JobBody") -> tuple[str, ...]:
+    from serve_app.cli.outcomes import subject
+
     stage = f"{job['stage']} {job['progress']:.0%}" if job["stage"] else ""
     if job["queue_position"]:
         stage = f"waiting, {job['queue_position']}."
@@ -88,6 +90,6 @@ def _row(job: "JobBody") -> tuple[str, ...]:
         job["status"],
         stage,
         job["created_at"][:16].replace("T", " "),
-        job["recording"].get("filename", ""),
+        subject(job),
         job["collection"] or "",
     )

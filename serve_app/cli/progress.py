@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipelines.domain.job import JobEvent
     from serve_app.client import RayScribeClient
 
-_ORDER = ("prepare", "transcribe", "diarize", "attribute", "enhance", "understand", "index")
+_ORDER = ("prepare", "transcribe", "diarize", "attribute", "enhance", "understand", "index", "answer")
 _ENDINGS = {"succeeded": "done", "failed": "failed", "cancelled": "cancelled"}
 
 

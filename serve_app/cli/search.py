@@ -63,13 +63,10 @@ def chat(
 
 
 def _print_answer(answer: "ChatBody") -> None:
-    from serve_app.cli.wording import clock
+    from serve_app.cli.outcomes import answer_lines
 
-    typer.echo(answer["answer"])
-    for citation in answer["citations"]:
-        speaker = f"{citation['speaker']}: " if citation["speaker"] else ""
-        when = f"{clock(citation['start_s'])} – {clock(citation['end_s'])}"
-        typer.echo(f"  [{citation['n']}] {citation['recording']} {when}  {speaker}“{citation['quote']}”")
+    for line in answer_lines(answer):
+        typer.echo(line)
 
 
 def _print_json(value: object) -> None:

@@ -93,11 +93,13 @@ def _advance(bar: "Progress", file: Path) -> "SentCallback":
 def _report(jobs: list["JobBody"], as_json: bool) -> None:
     import json
 
+    from serve_app.cli.outcomes import subject
+
     for job in jobs:
         if as_json:
             typer.echo(json.dumps(job))
         else:
-            typer.echo(f"{job['id']}  {job['recording']['filename']}  {job['status']}")
+            typer.echo(f"{job['id']}  {subject(job)}  {job['status']}")
 
 
 def _follow_all(client: "RayScribeClient", jobs: list["JobBody"], as_json: bool) -> None:

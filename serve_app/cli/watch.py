@@ -24,7 +24,7 @@ def watch(
     with connected(server, api_key) as client:
         ended = follow_job(client, job_id, as_json=as_json, after=after)
         if not as_json and ended["status"] == "succeeded":
-            typer.echo(f"Done. Read it: rayscribe transcript {job_id}")
+            _print_outcome(ended)
         raise_unless_succeeded([ended])
 
 
@@ -48,6 +48,13 @@ def raise_unless_succeeded(jobs: Sequence["JobBody"]) -> None:
             fail(_why(job), _next_step(job), JOB_FAILED)
 
 
+def _print_outcome(job: "JobBody") -> None:
+    from serve_app.cli.outcomes import outcome_lines
+
+    for line in outcome_lines(job):
+        typer.echo(line)
+
+
 def _print_events(client: "RayScribeClient", job_id: str, after: int) -> None:
     import json
 
@@ -58,9 +65,10 @@ def _print_events(client: "RayScribeClient", job_id: str, after: int) -> None:
 def _show_events(client: "RayScribeClient", job_id: str, after: int) -> None:
     from rich.console import Console
 
+    from serve_app.cli.outcomes import subject
     from serve_app.cli.progress import follow
 
-    label = client.job(job_id)["recording"].get("filename") or job_id
+    label = subject(client.job(job_id)) or job_id
     follow(client, job_id, Console(stderr=True, highlight=False), label, after=after)
 
 

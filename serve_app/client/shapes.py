@@ -23,13 +23,15 @@ class JobBody(TypedDict):
     """One job: ``GET /v1/jobs/{id}``."""
 
     id: str
+    kind: NotRequired[str]
+    """``recording``, ``text``, ``chat`` or ``reindex``; a server without it knows the first only."""
     status: str
     stage: str | None
     progress: float
     queue_position: int | None
     features: list[str]
     collection: str | None
-    recording: RecordingBody
+    recording: RecordingBody | None
     created_at: str
     started_at: str | None
     finished_at: str | None

@@ -1,11 +1,12 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from tests.cli.conftest import Command
-from tests.client.standin import JOB_ID, StandIn, error, event, job, stream
+from tests.client.standin import ANSWER, JOB_ID, StandIn, error, event, job, stream
 
 
 def test_submit_prints_the_acknowledged_job(rayscribe: Command, server: StandIn, recording: Path) -> None:
@@ -198,3 +199,44 @@ def test_server_and_key_come_from_the_environment(
     rayscribe("jobs")
     assert server.requests[0].url.host == "there"
     assert server.requests[0].headers["authorization"] == "Bearer secret"
+
+
+def without_recording(kind: str, **changes: Any) -> dict[str, Any]:
+    return job(kind=kind, recording=None, features=[], **changes)
+
+
+def test_jobs_about_no_recording_say_what_they_are_about(rayscribe: Command, server: StandIn) -> None:
+    server.jobs = [
+        without_recording("text") | {"features": ["summary"]},
+        without_recording("chat", status="running", stage="answer", progress=0.0),
+        without_recording("reindex", collection="talks"),
+    ]
+    table = rayscribe("jobs").stdout.splitlines()
+    assert "text: summary" in table[1]
+    assert table[2].endswith("chat")
+    assert "answer 0%" in table[2]
+    assert table[3].split()[-2:] == ["reindex", "talks"]
+
+
+REINDEXED = {"collection": "talks", "passages": 12, "embedder": "bge-m3"}
+
+
+@pytest.mark.parametrize(
+    ("finished", "told"),
+    [
+        (
+            without_recording("text", results={"summarize": {"title": "Budget"}}, versions={"llm": {"summarize": {}}}),
+            '"title": "Budget"',
+        ),
+        (without_recording("chat", results={"chat": ANSWER}), "[1] talk.wav 01:37.3 – 01:39.0  SPEAKER_00: “Friday”"),
+        (without_recording("reindex", results={"reindex": REINDEXED}), "talks holds vectors of bge-m3"),
+    ],
+)
+def test_watch_ends_with_what_came_of_it(
+    rayscribe: Command, server: StandIn, finished: dict[str, Any], told: str
+) -> None:
+    server.jobs = [finished]
+    result = rayscribe("watch", JOB_ID)
+    assert result.exit_code == 0, result.output
+    assert told in result.stdout
+    assert "rayscribe transcript" not in result.stdout

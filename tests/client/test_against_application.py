@@ -60,6 +60,7 @@ def test_recording_becomes_a_transcript(client: RayScribeClient, recording: Path
     assert "the exam is in june" in str([event.data for event in events if event.type == "window"])
     finished = client.job(accepted["id"])
     assert finished["status"] == "succeeded"
+    assert finished["recording"] is not None
     assert finished["recording"]["filename"] == "exam talk.wav"
     segments = client.transcript(accepted["id"])["segments"]
     assert [(segment["speaker"], segment["text"]) for segment in segments] == [
