@@ -36,8 +36,14 @@ _DEPLOYMENTS: dict[str, dict[str, Any]] = {
     "PassageStore": {"max_ongoing_requests": 64, "max_queued_requests": 512, "graceful_shutdown_timeout_s": 35.0},
     # No requests reach it but health checks; its jobs are durable, so it may be stopped at any moment.
     "JobRunner": {"max_ongoing_requests": 8, "max_queued_requests": 8, "graceful_shutdown_timeout_s": 10.0},
-    # Every open event stream and upload holds a slot for its life; the work is elsewhere.
-    "Ingress": {"max_ongoing_requests": 1000, "max_queued_requests": 2000, "graceful_shutdown_timeout_s": 60.0},
+    # Every open event stream and upload holds a slot for its life; the work is elsewhere. Holding no model and no lock,
+    # its successor can start before it stops: requests then never wait out a start, which takes seconds.
+    "Ingress": {
+        "max_ongoing_requests": 1000,
+        "max_queued_requests": 2000,
+        "graceful_shutdown_timeout_s": 60.0,
+        "max_surge_percent": 100,
+    },
 }
 _HEALTH: dict[str, Any] = {"health_check_period_s": 5.0, "health_check_timeout_s": 30.0}
 

@@ -90,6 +90,19 @@ def serving(
         )
 
 
+def redeploy(config: Path, application: RunningApplication) -> None:
+    """Deploy another config over a running application, deployment by deployment, as ``serve deploy`` does.
+
+    Returns at once: replicas are replaced while the others serve. Only for an application started by this process;
+    its port and data folder stay.
+    """
+    document = yaml.safe_load(config.read_text())
+    _with_data_folder(document, application.data_folder)
+    document["http_options"]["port"] = application.port
+    client: Any = _get_global_client()
+    client.deploy_apps(ServeDeploySchema.model_validate(document))
+
+
 def choose_port(wanted: int) -> int:
     """Return ``wanted`` or the next free port after it; 0 means any."""
     for port in range(wanted, wanted + 50) if wanted else [0]:

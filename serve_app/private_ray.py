@@ -7,6 +7,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -27,6 +28,10 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "2",
 }
 _START_ATTEMPTS = 3
+_PREFIX = "rayscribe-"
+_OWNER = "owner"
+"""File that says whose folder it is."""
+_LONGEST_FOLDER = 18
 _AGENT_PORTS = (
     "metrics_agent_port",
     "metrics_export_port",
@@ -38,7 +43,10 @@ _AGENT_PORTS = (
 @contextmanager
 def private_ray(*, verbose: bool, pretended_gpus: int) -> Iterator[None]:
     """Start Ray for this process alone; stop it on the way out. Raises ModelUnavailable where it does not start."""
-    folder = tempfile.mkdtemp(prefix="rayscribe-")
+    parent = _short_folder()
+    sweep_abandoned(parent)
+    folder = tempfile.mkdtemp(prefix=_PREFIX, dir=parent)
+    Path(folder, _OWNER).write_text(_identity(psutil.Process()))
     os.environ.update(_ENVIRONMENT)
     try:
         _start(folder, verbose=verbose, pretended_gpus=pretended_gpus)
@@ -46,6 +54,29 @@ def private_ray(*, verbose: bool, pretended_gpus: int) -> Iterator[None]:
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep_abandoned(parent: Path) -> None:
+    """Remove the folders of those that were killed before they could do it themselves."""
+    for owner in parent.glob(f"{_PREFIX}*/{_OWNER}"):
+        with suppress(OSError, ValueError, psutil.Error):
+            pid = int(owner.read_text().split()[0])
+            if not psutil.pid_exists(pid) or _identity(psutil.Process(pid)) != owner.read_text():
+                shutil.rmtree(owner.parent, ignore_errors=True)
+
+
+def _identity(process: psutil.Process) -> str:
+    """Name a process for good: numbers are given out again, but not with the same moment of birth."""
+    return f"{process.pid} {process.create_time()}"
+
+
+def _short_folder() -> Path:
+    """Return the folder for temporary files, or the usual one where its name is too long for Ray's sockets.
+
+    A socket's path has at most 103 bytes (107 on Linux), of which Ray's own part takes 84.
+    """
+    folder, usual = Path(tempfile.gettempdir()), Path(os.sep, "tmp")
+    return usual if len(str(folder)) > _LONGEST_FOLDER and usual.is_dir() else folder
 
 
 def _start(folder: str, *, verbose: bool, pretended_gpus: int) -> None:

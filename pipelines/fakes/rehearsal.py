@@ -1,11 +1,12 @@
 """A folder through which a test watches and holds fakes that live in other processes.
 
-Every call of a fake appends a line ``pid detail`` to ``VERB.log``; while ``VERB.hold`` exists, calls wait. With both, a
-fault can be injected in the middle of a stage, and what was done twice can be counted afterwards. While ``VERB.starve``
-exists, calls fail for lack of memory.
+Every call of a fake appends a line ``pid detail`` to ``VERB.log``; while ``VERB.hold`` exists, calls wait, but for as
+many as the file says. With both, a fault can be injected in the middle of a stage, and what was done twice can be
+counted afterwards. While ``VERB.starve`` exists, calls fail for lack of memory.
 """
 
 import asyncio
+import math
 import os
 from pathlib import Path
 
@@ -25,12 +26,21 @@ class Rehearsal:
         """Write down that ``verb`` was called, then wait while it is held. Raises ModelOutOfMemory while starved."""
         if self._folder is None:
             return
-        with (self._folder / f"{verb}.log").open("a") as log:
-            log.write(f"{os.getpid()} {detail}\n")
-        while (self._folder / f"{verb}.hold").exists():  # noqa: ASYNC110 — no event reaches another process
+        log = self._folder / f"{verb}.log"
+        with log.open("a") as lines:
+            lines.write(f"{os.getpid()} {detail}\n")
+        number = log.read_bytes().count(b"\n")
+        while number > self._let_through(verb):  # noqa: ASYNC110 — no event reaches another process
             await asyncio.sleep(_POLL_S)
         if (self._folder / f"{verb}.starve").exists():
             raise ModelOutOfMemory("the rehearsal left no memory")
+
+    def _let_through(self, verb: str) -> float:
+        assert self._folder is not None
+        try:
+            return int((self._folder / f"{verb}.hold").read_text() or 0)
+        except FileNotFoundError:
+            return math.inf
 
 
 class Conductor:
@@ -41,9 +51,9 @@ class Conductor:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def hold(self, verb: str) -> None:
-        """Let calls of ``verb`` wait from now on."""
-        (self.folder / f"{verb}.hold").touch()
+    def hold(self, verb: str, *, after: int = 0) -> None:
+        """Let calls of ``verb`` wait from now on, but for the first ``after`` of all that were ever made."""
+        (self.folder / f"{verb}.hold").write_text(str(after))
 
     def release(self, verb: str) -> None:
         """Let them go on."""

@@ -187,7 +187,7 @@ class FsspecArtifactStore:
         limit = time.time() - older_than_s
         with _translated("delete"):
             for path in self._spool_folder().glob("rayscribe-*"):
-                if path.stat().st_mtime < limit:
+                if path.is_file() and path.stat().st_mtime < limit:
                     path.unlink(missing_ok=True)
                     removed += 1
         return removed

@@ -4,22 +4,27 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import psutil
 
 PATIENCE_S = 60.0
+CONTROLLER = "ServeController"
+_REPLICA = re.compile(r"ServeReplica:\w+:(\w+)")
 
 
-def replica_pids(deployment: str) -> list[int]:
-    """Return the pids of a deployment's replicas below this process, by the title that Ray gives its workers."""
-    return _titled(rf"ServeReplica:\w+:{deployment}\b")
+def roles(root: psutil.Process | None = None) -> dict[str, list[int]]:
+    """Return role → pids of all processes below ``root`` (this process): deployments by name, and Ray's own."""
+    found: dict[str, list[int]] = {}
+    for process in (root or psutil.Process()).children(recursive=True):
+        for role in _role(process):
+            found.setdefault(role, []).append(process.pid)
+    return {role: sorted(pids) for role, pids in found.items()}
 
 
-def controller_pid() -> int:
-    """Return the pid of Serve's controller."""
-    (pid,) = _titled("ServeController")
-    return pid
+def pids_of(role: str) -> list[int]:
+    """Return the pids of one deployment's replicas, or of Serve's controller, below this process."""
+    return roles().get(role, [])
 
 
 def kill(pid: int) -> None:
@@ -27,21 +32,40 @@ def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def eventually(condition: Callable[[], bool], what: str) -> None:
+def kill_tree(root: psutil.Process) -> int:
+    """SIGKILL a process of ours and all below it, each by its pid, youngest first; return how many there were."""
+    doomed = [*reversed(root.children(recursive=True)), root]
+    for process in doomed:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(doomed, timeout=PATIENCE_S)
+    return len(doomed)
+
+
+def eventually(condition: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
     """Wait until ``condition`` holds; fail, saying what was waited for."""
-    limit = time.monotonic() + PATIENCE_S
+    limit = time.monotonic() + patience_s
     while not condition():
-        assert time.monotonic() < limit, f"waited {PATIENCE_S:.0f} s in vain until {what}"
+        assert time.monotonic() < limit, f"waited {patience_s:.0f} s in vain until {what}"
         time.sleep(0.02)
 
 
-def _titled(pattern: str) -> list[int]:
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        try:
-            title = " ".join(process.cmdline())
-        except psutil.Error:
-            continue
-        if re.search(pattern, title):
-            found.append(process.pid)
-    return sorted(found)
+def _role(process: psutil.Process) -> Iterator[str]:
+    try:
+        title = " ".join(process.cmdline())
+    except psutil.Error:
+        return
+    if replica := _REPLICA.search(title):
+        yield replica[1]
+    elif CONTROLLER in title or "SERVE_CONTROLLER" in title:
+        yield CONTROLLER
+    else:
+        yield _ray_role(title)
+
+
+def _ray_role(title: str) -> str:
+    known = {"ProxyActor": "proxy", "gcs_server": "gcs", "raylet/raylet": "raylet", "runtime_env": "runtime env agent"}
+    known |= {"dashboard/agent": "agent", "ray::IDLE": "idle worker", "ray::": "task worker"}
+    return next((role for words, role in known.items() if words in title), "other")

@@ -1,0 +1,33 @@
+"""One application with fakes that can be held, for all faults that it survives."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.fakes.rehearsal import Conductor
+from serve_app.launch import RunningApplication, serving
+from tests.faults.talks import rehearsed_config
+
+
+@pytest.fixture(scope="package")
+def stage_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the application's config, data and rehearsal are."""
+    return tmp_path_factory.mktemp("stage")
+
+
+@pytest.fixture(scope="package")
+def application(stage_folder: Path) -> Iterator[RunningApplication]:
+    """The application on real Ray Serve."""
+    config = rehearsed_config(stage_folder, Conductor(stage_folder / "rehearsal"))
+    with serving(config, port=0, data=stage_folder / "data", whole=True) as application:
+        yield application
+
+
+@pytest.fixture
+def conductor(stage_folder: Path, application: RunningApplication) -> Iterator[Conductor]:
+    """The folder through which its fakes are held, empty before and after."""
+    conductor = Conductor(stage_folder / "rehearsal")
+    conductor.forget()
+    yield conductor
+    conductor.forget()

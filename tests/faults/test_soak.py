@@ -1,0 +1,124 @@
+"""A thousand short jobs through the running application: nothing grows, and nothing is left of them."""
+
+import os
+import sqlite3
+import statistics
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from pipelines.fakes.scripted_speech import Utterance, write_wav
+from tests.faults.application_process import ApplicationProcess, application_process
+from tests.faults.processes import eventually, roles
+from tests.faults.talks import await_end
+from tests.serve.conftest import FAKE_MODELS, write_config
+
+pytestmark = [pytest.mark.serve, pytest.mark.faults, pytest.mark.long, pytest.mark.timeout(3600)]
+
+JOBS = int(os.environ.get("SOAK_JOBS", "1000"))
+CLIENTS = 4
+SAMPLES = 20
+WARM_UP = 4
+"""Samples that do not count: Python and its libraries fill their caches, Ray starts its workers."""
+MOST_GROWTH = 0.02
+SHORT = write_wav(
+    [Utterance(start_s=0.2, end_s=1.8, text="a short job"), Utterance(start_s=3.0, end_s=4.5, text="ends")]
+)
+Sample = dict[str, int]
+
+
+def test_a_thousand_short_jobs_leave_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    config = write_config(tmp_path / "config.yaml", FAKE_MODELS)
+    with application_process(config, tmp_path / "data") as application:
+        idle = application.held()
+        samples = _soak(application)
+        with capsys.disabled():
+            sys.stdout.write(f"\n{JOBS} jobs; unique memory by role, MB, in {SAMPLES} samples:\n{_table(samples)}\n")
+        eventually(lambda: application.held() == idle, f"Ray holds {idle} again, not {application.held()}")
+        zombies = [child for child in application.root.children(recursive=True) if child.status() == "zombie"]
+        assert zombies == []
+        assert _files(tmp_path / "data" / "artifacts") == []
+        assert _rows(tmp_path / "data" / "jobs.sqlite") == {}
+        assert _files(temporary) == []
+    grown = {role: round(growth, 4) for role, growth in _growth(samples).items() if growth > MOST_GROWTH}
+    assert grown == {}, "memory grew by more than two percent after the warm-up"
+
+
+def _soak(application: ApplicationProcess) -> list[Sample]:
+    """Run all jobs, some at once, and take a sample of the memory whenever a share of them has ended."""
+    samples: list[Sample] = []
+    for _ in range(SAMPLES):
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            list(pool.map(lambda _: _one_job(application.url), range(JOBS // SAMPLES)))
+        samples.append(_memory(application.root))
+    return samples
+
+
+def _one_job(url: str) -> None:
+    """Submit a job, see it succeed, and erase it."""
+    with httpx.Client(base_url=url, timeout=60.0) as client:
+        form = {"features": "raw_transcript,diarization,word_timestamps,index", "collection": "soak"}
+        response = client.post("/v1/jobs", files={"file": ("short.wav", SHORT)}, data=form)
+        assert response.status_code == 202, response.text
+        job = await_end(url, response.json()["id"])
+        assert job["status"] == "succeeded", job["error"]
+        assert client.delete(f"/v1/jobs/{job['id']}", params={"erase": "true"}).status_code == 204
+
+
+def _memory(root: psutil.Process) -> Sample:
+    """Return role → bytes that its processes would free if they ended; and the machine's own numbers of each."""
+    found: Sample = {}
+    for role, pids in roles(root).items():
+        for pid in pids:
+            try:
+                found[role] = found.get(role, 0) + psutil.Process(pid).memory_full_info().uss
+            except psutil.NoSuchProcess:
+                continue
+    return found
+
+
+def _growth(samples: list[Sample]) -> dict[str, float]:
+    """Return by how much each role's memory grew from the first quarter after the warm-up to the last quarter."""
+    warm = samples[WARM_UP:]
+    quarter = len(warm) // 4
+    return {
+        role: _median(role, warm[-quarter:]) / _median(role, warm[:quarter]) - 1
+        for role in warm[0]
+        if all(role in sample for sample in warm)
+    }
+
+
+def _median(role: str, samples: list[Sample]) -> float:
+    return statistics.median(sample[role] for sample in samples)
+
+
+def _table(samples: list[Sample]) -> str:
+    growth = _growth(samples)
+    return "\n".join(
+        f"{role:18} {' '.join(f'{sample.get(role, 0) / 1e6:6.1f}' for sample in samples)}"
+        f"  {growth.get(role, float('nan')):+.2%}"
+        for role in sorted({role for sample in samples for role in sample})
+    )
+
+
+def _files(folder: Path) -> list[str]:
+    return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+
+
+def _rows(database: Path) -> dict[str, int]:
+    """Return table → rows, of all tables that hold anything of a job."""
+    with closing(sqlite3.connect(database)) as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        kept = {"dbos_migrations", "workflow_schedules", "queues", "application_versions"}
+        counts = {name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names}
+    return {name: count for name, count in counts.items() if count and name not in kept}
