@@ -1,7 +1,7 @@
 """Recordings that never were, with questions whose answering moment is known."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pipelines.domain.transcript import Segment, Transcript
@@ -18,6 +18,9 @@ class Fact:
     """What is said just before, without which the answer cannot be understood."""
     question: str
     slice: str
+
+
+FactSource = Callable[[random.Random], Iterator[Fact]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,10 +142,15 @@ NEGATIVES = (
 )
 
 
-def make_talks(count: int, *, seed: int = 7) -> tuple[tuple[Talk, ...], tuple[Question, ...]]:
-    """Return recordings of several speakers, and the questions about them, negatives included."""
+def make_talks(
+    count: int, *, seed: int = 7, source: FactSource | None = None
+) -> tuple[tuple[Talk, ...], tuple[Question, ...]]:
+    """Return recordings of several speakers, and the questions about them, negatives included.
+
+    ``source``: where the facts come from; None, the benchmark's own.
+    """
     draw = random.Random(seed)
-    facts = list(_facts(draw))
+    facts = list((source or _facts)(draw))
     draw.shuffle(facts)
     dealt = [facts[place::count] for place in range(count)]
     made = [_talk(f"talk-{place:02d}", share, draw) for place, share in enumerate(dealt)]

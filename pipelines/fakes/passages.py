@@ -18,7 +18,7 @@ from pipelines.domain.passage import (
     StageScores,
 )
 from pipelines.errors import EmbedderMismatch, NotFound, PassageStoreUnavailable
-from pipelines.steps.fuse_rankings import fuse_scores, ideal_score
+from pipelines.steps.fuse_rankings import fuse_scores, word_shares
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,7 +80,8 @@ class InMemoryPassageStore:
         used = {stage: scores[stage] if mode in ("hybrid", stage) else {} for stage in scores}
         fused = sorted(used.get(mode, {}).items(), key=lambda item: -item[1])
         if mode == "hybrid":
-            fused = fuse_scores(used["dense"], used["sparse"], ideal=_ideal(query, used["sparse"], points))
+            matches = {key: (points[key][1].sparse, score) for key, score in used["sparse"].items()}
+            fused = fuse_scores(used["dense"], word_shares(query.sparse, matches))
         return tuple(
             Hit(
                 passage=points[key][0],
@@ -217,13 +218,6 @@ def passes(passage: Passage, filters: SearchFilters) -> bool:
             all(passage.metadata.get(key) == value for key, value in filters.metadata.items()),
         )
     )
-
-
-def _ideal(query: Embedding, sparse: dict[str, float], points: dict[str, tuple[Passage, Embedding]]) -> float:
-    if not sparse:
-        return 0.0
-    best = max(sparse, key=lambda key: sparse[key])
-    return ideal_score(query.sparse, points[best][1].sparse, sparse[best])
 
 
 def _overlap(query: SparseVector, passage: SparseVector) -> float:

@@ -21,10 +21,15 @@ LENGTH_NORMALIZATION = 0.75
 AVERAGE_WORDS = 25
 """Words of a passage of ordinary length, as ``chunk_transcript`` cuts them."""
 
+NAME_WEIGHT = 5.0
+"""How much more than another word a name or a number says about what is asked (measured: bench/README.md)."""
+
 _APOSTROPHES = re.compile(r"['’`]")
 _UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0e7f"
 """Japanese, Chinese and Thai are written without spaces: their words are taken as pairs of characters."""
 _TERMS = re.compile(rf"[{_UNSPACED}]+|[^\W{_UNSPACED}]+")
+_WORDS = re.compile(r"\w+")
+_SENTENCE_ENDS = ".?!…:"
 _IS_UNSPACED = re.compile(rf"[{_UNSPACED}]")
 
 _ENGLISH = """
@@ -32,8 +37,6 @@ a about an and are as at be been by can did do does for from had has have how i 
 said say so she tell that the their them then there they this to was we were what when where which who why will with
 would you your
 """
-_FUNCTION_WORDS = frozenset(_ENGLISH.split())
-"""English words that say nothing about what is asked. They keep their weight in vectors, where rarity judges them."""
 
 
 def weigh_passage(text: str) -> SparseVector:
@@ -49,8 +52,24 @@ def weigh_passage(text: str) -> SparseVector:
 
 
 def weigh_query(text: str) -> SparseVector:
-    """Return weight 1 for each distinct content term of a question; for all terms where it has no others."""
-    return _vector({term_id(term): 1.0 for term in content_terms(text) or split_terms(text)})
+    """Return a weight for each distinct content term of a question; for all terms where it has no others.
+
+    Names and numbers weigh ``NAME_WEIGHT``, other terms 1.
+    """
+    names = telling_terms(text)
+    terms = content_terms(text) or split_terms(text)
+    return _vector({term_id(term): NAME_WEIGHT if term in names else 1.0 for term in terms})
+
+
+def telling_terms(text: str) -> frozenset[str]:
+    """Return the terms of a text that look like names or numbers: capitals inside a sentence, and digits."""
+    found: set[str] = set()
+    for match in _WORDS.finditer(text):
+        word, before = match.group(), text[: match.start()].rstrip()
+        inside = bool(before) and before[-1] not in _SENTENCE_ENDS
+        if any(map(str.isdigit, word)) or (inside and word[0].isupper()):
+            found.update(split_terms(word))
+    return frozenset(found)
 
 
 def split_terms(text: str) -> list[str]:
@@ -89,3 +108,7 @@ def _singular(word: str) -> str:
 def _vector(weights: dict[int, float]) -> SparseVector:
     indices = tuple(sorted(weights))
     return SparseVector(indices=indices, values=tuple(weights[index] for index in indices))
+
+
+_FUNCTION_WORDS = frozenset(split_terms(_ENGLISH))
+"""English words that say nothing about what is asked. They keep their weight in vectors, where rarity judges them."""

@@ -10,8 +10,8 @@ from typing import Any
 
 from qdrant_client import models
 
-from pipelines.domain.passage import Embedding, Hit, SearchFilters, SearchMode, StageScores
-from pipelines.steps.fuse_rankings import fuse_scores, ideal_score
+from pipelines.domain.passage import Embedding, Hit, SearchFilters, SearchMode, SparseVector, StageScores
+from pipelines.steps.fuse_rankings import fuse_scores, word_shares
 from pipelines.stores.qdrant_records import DENSE, SPARSE, from_sparse, to_filter, to_passage, to_sparse
 
 CANDIDATES = 50
@@ -55,8 +55,8 @@ def rank_points(
     scores = {stage: {point.id: point.score for point in points} for stage, points in stages.items()}
     ranked = list(scores.get(mode, {}).items())
     if mode == "hybrid":
-        ideal = _ideal(query, stages.get(SPARSE, ()))
-        ranked = fuse_scores(scores.get(DENSE, {}), scores.get(SPARSE, {}), ideal=ideal)
+        matches = {point.id: (_words(point), point.score) for point in stages.get(SPARSE, ())}
+        ranked = fuse_scores(scores.get(DENSE, {}), word_shares(query.sparse, matches))
     return tuple(
         Hit(
             passage=to_passage(payloads[key]),
@@ -68,11 +68,7 @@ def rank_points(
     )
 
 
-def _ideal(query: Embedding, found: Sequence[models.ScoredPoint]) -> float:
-    """Estimate the score of a passage with all of the query's words from the best match; 0 where there is none."""
-    if not found or not isinstance(found[0].vector, dict):
-        return 0.0
-    best = found[0].vector[SPARSE]
-    if not isinstance(best, models.SparseVector):
-        return 0.0
-    return ideal_score(query.sparse, from_sparse(best), found[0].score)
+def _words(point: models.ScoredPoint) -> SparseVector:
+    """Return the words of a found passage, which the request asked for."""
+    vector = point.vector[SPARSE] if isinstance(point.vector, dict) else None
+    return from_sparse(vector) if isinstance(vector, models.SparseVector) else SparseVector(indices=(), values=())

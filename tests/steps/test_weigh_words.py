@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.steps.weigh_words import split_terms, term_id, weigh_passage, weigh_query
+from pipelines.steps.weigh_words import NAME_WEIGHT, split_terms, telling_terms, term_id, weigh_passage, weigh_query
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,26 @@ def test_a_question_weighs_each_telling_word_once() -> None:
     assert set(query.indices) == {term_id("exam"), term_id("oral")}
     assert query.values == (1.0, 1.0)
     assert weigh_query("where, where is it").values == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "telling"),
+    [
+        ("What will Abbott's talk be about?", {"abbott"}),
+        ("Where is it? Ask Meyer in room 12b", {"meyer", "12b"}),
+        ("When does it begin", set()),
+        ("…Anna and Ben", {"ben"}),
+        ("何時 ABC", {"abc"}),
+    ],
+)
+def test_names_and_numbers_tell_more(text: str, telling: set[str]) -> None:
+    assert telling_terms(text) == telling
+
+
+def test_a_question_weighs_a_name_more() -> None:
+    query = weigh_query("where does Anna live")
+    weights = dict(zip(query.indices, query.values, strict=True))
+    assert weights == {term_id("anna"): NAME_WEIGHT, term_id("live"): 1.0}
 
 
 def test_no_words_no_weights() -> None:
