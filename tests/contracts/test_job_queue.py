@@ -1,24 +1,34 @@
 """What every JobQueue promises, over the fake, and over DBOS on SQLite and PostgreSQL."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
+from pipelines.domain.answer import Answer, ChatRequest, Message
 from pipelines.domain.audio import Window
-from pipelines.domain.job import Feature, JobEvent, JobFilters, JobStatus, NewJob, Stage
+from pipelines.domain.encoding import from_plain
+from pipelines.domain.job import Feature, JobEvent, JobFilters, JobKind, JobRequest, JobStatus, NewJob, Stage
 from pipelines.domain.transcript import Diarization, DiarizationOptions, TranscriptionOptions, WindowTranscript
 from pipelines.errors import IdempotencyConflict, InvalidRequest, JobEnded, JobNotFailed, NotFound, QueueFull
 from pipelines.fakes.jobs import InMemoryJobQueue
-from pipelines.fakes.models import FakeDiarizer, FakeTranscriber
-from pipelines.flows.process_recording import process_recording
+from pipelines.fakes.language import ScriptedAnswer, ScriptedLanguageModel
+from pipelines.fakes.models import FakeDiarizer, FakeEmbedder, FakeTranscriber
+from pipelines.fakes.passages import InMemoryPassageStore
+from pipelines.flows.chat_ports import ChatPorts
+from pipelines.flows.erase_job import erase_job
+from pipelines.flows.job_flows import RequestPorts, job_flows, run_job
+from pipelines.flows.read_job import read_job
 from pipelines.flows.recording_ports import RecordingPorts
+from pipelines.flows.submit_request import keep_request, new_request_job
 from pipelines.ports import JobQueue
 from pipelines.steps.check_queue_room import QueueLimits
 from pipelines.stores.dbos_jobs import DbosJobQueue
 from pipelines.stores.dbos_runner import DbosJobRunner, RunnerOptions
+from tests.contracts.test_passage_store import PASSAGES, fill
 from tests.flows.recordings import DIALOGUE, fake_ports, new_job
 from tests.postgres import new_database
 
@@ -30,7 +40,7 @@ class Harness(Protocol):
 
     @property
     def queue(self) -> JobQueue: ...
-    async def start(self, ports: RecordingPorts) -> None: ...
+    async def start(self, ports: RecordingPorts, requests: RequestPorts | None = None) -> None: ...
     async def close(self) -> None: ...
 
 
@@ -38,8 +48,9 @@ class FakeHarness:
     def __init__(self) -> None:
         self.queue = InMemoryJobQueue(limits=LIMITS)
 
-    async def start(self, ports: RecordingPorts) -> None:
-        await self.queue.start(lambda job, steps: process_recording(job, ports, steps))
+    async def start(self, ports: RecordingPorts, requests: RequestPorts | None = None) -> None:
+        flows = job_flows(ports, requests)
+        await self.queue.start(lambda job, steps: run_job(flows, job, steps))
 
     async def close(self) -> None:
         await self.queue.close()
@@ -51,9 +62,9 @@ class DbosHarness:
         self.queue = queue
         self._runner: DbosJobRunner | None = None
 
-    async def start(self, ports: RecordingPorts) -> None:
+    async def start(self, ports: RecordingPorts, requests: RequestPorts | None = None) -> None:
         options = RunnerOptions(concurrency=1, polling_interval_s=0.02, stage_patience_s=0.0)
-        self._runner = await DbosJobRunner.launch(self._url, ports, options)
+        self._runner = await DbosJobRunner.launch(self._url, ports, options, requests=requests)
 
     async def close(self) -> None:
         if self._runner:
@@ -355,3 +366,88 @@ class TestRunning:
         await collect(harness.queue, job)
         depth = await harness.queue.depth(job.tenant)
         assert (depth.tenant_waiting, depth.total_waiting) == (0, 0)
+
+
+QUESTION = ChatRequest(messages=(Message(role="user", content="when is the exam"),), collections=("notes",))
+
+
+class TestOtherKinds:
+    """A chat stands for all jobs about no recording: the queue does not look into them."""
+
+    @pytest.fixture
+    async def ports(self) -> RecordingPorts:
+        return await fake_ports()
+
+    async def asked(self, ports: RecordingPorts, job_id: str) -> NewJob:
+        upload = await keep_request(ports.artifacts, f"a/{job_id}/request-1", JobKind.CHAT, QUESTION)
+        request = JobRequest(features=(), collection="notes", priority="high")
+        return new_request_job("a", job_id, JobKind.CHAT, request, upload)
+
+    def chat(self, passages: InMemoryPassageStore, model: ScriptedLanguageModel) -> RequestPorts:
+        return RequestPorts(chat=ChatPorts(embedder=FakeEmbedder(), passages=passages, language_model=model))
+
+    async def test_a_chat_waits_among_recordings_and_is_listed_with_them(
+        self, queue: JobQueue, ports: RecordingPorts
+    ) -> None:
+        recording, chat = new_job(tenant="a"), await self.asked(ports, str(uuid.uuid4()))
+        await queue.enqueue(recording)
+        seen = await queue.enqueue(chat)
+        assert seen == await queue.enqueue(chat) == await queue.get("a", chat.job_id)
+        assert (seen.kind, seen.queue_position, seen.request, seen.upload) == (
+            JobKind.CHAT, 1, chat.request, chat.upload,
+        )  # fmt: skip
+        assert (await queue.get("a", recording.job_id)).queue_position == 2
+        page = await queue.list_jobs("a", JobFilters(collection="notes"), cursor=None, limit=5)
+        assert [(job.job_id, job.kind) for job in page.jobs] == [(chat.job_id, JobKind.CHAT)]
+
+    async def test_a_chat_runs_and_tells(self, harness: Harness, ports: RecordingPorts) -> None:
+        passages = InMemoryPassageStore()
+        await fill(passages, *PASSAGES)
+        job = await self.asked(ports, str(uuid.uuid4()))
+        await harness.queue.enqueue(job)
+        await harness.start(ports, self.chat(passages, ScriptedLanguageModel(["On Friday."])))
+        events = await collect(harness.queue, job)
+        assert [event.type for event in events] == ["queued", "started", "stage", "succeeded"]
+        assert events[2].data == {"stage": "answer", "progress": 0.0}
+        seen = await harness.queue.get("a", job.job_id)
+        assert (seen.status, seen.kind, seen.progress, seen.attempts) == (JobStatus.SUCCEEDED, JobKind.CHAT, 1.0, 1)
+        _, result = await read_job(harness.queue, ports.artifacts, "a", job.job_id)
+        assert result is not None
+        assert from_plain(Answer, result.results["chat"]).text == "On Friday."
+
+    async def test_a_failed_chat_says_why_and_goes_on_when_told_to(
+        self, harness: Harness, ports: RecordingPorts
+    ) -> None:
+        passages = InMemoryPassageStore()
+        job = await self.asked(ports, str(uuid.uuid4()))
+        await harness.queue.enqueue(job)
+        await harness.start(ports, self.chat(passages, ScriptedLanguageModel(["On Friday."])))
+        events = await collect(harness.queue, job)
+        failed = await harness.queue.get("a", job.job_id)
+        assert (events[-1].type, failed.status, failed.stage) == ("failed", JobStatus.FAILED, Stage.ANSWER)
+        assert failed.error is not None
+        assert (failed.error.code, failed.error.stage) == ("not_found", "answer")
+        await fill(passages, *PASSAGES)
+        await harness.queue.retry("a", job.job_id)
+        assert (await collect(harness.queue, job, after=events[-2].id))[-1].type == "succeeded"
+        done = await harness.queue.get("a", job.job_id)
+        assert (done.status, done.attempts, done.error) == (JobStatus.SUCCEEDED, 2, None)
+
+    async def test_a_running_chat_is_cancelled_and_erased_without_a_trace(
+        self, harness: Harness, ports: RecordingPorts
+    ) -> None:
+        passages = InMemoryPassageStore()
+        await fill(passages, *PASSAGES)
+        model = ScriptedLanguageModel([ScriptedAnswer(gate=asyncio.Event())])
+        job = await self.asked(ports, str(uuid.uuid4()))
+        await harness.queue.enqueue(job)
+        await harness.start(ports, self.chat(passages, model))
+        async with asyncio.timeout(30):
+            async for event in harness.queue.events("a", job.job_id):
+                if event.type == "stage":
+                    break
+        await erase_job(harness.queue, ports.artifacts, passages, "a", job.job_id)
+        with pytest.raises(NotFound):
+            await harness.queue.get("a", job.job_id)
+        assert await ports.artifacts.list_keys(f"a/{job.job_id}") == ()
+        assert len(await passages.passages("a", "notes", PASSAGES[0].job_id)) > 0

@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ from pipelines.flows.reindex_collection import BATCH
 from pipelines.flows.stage_artifacts import load_result
 from pipelines.flows.submit_request import keep_request, new_request_job
 from pipelines.steps.read_spoken_text import read_text
-from pipelines.templates import load_templates
+from pipelines.templates import TemplateCatalog, load_templates
 from serve_app.settings import SHIPPED_FOLDER
 from tests.contracts.test_passage_store import PASSAGES, fill, passage
 from tests.flows.recordings import fake_ports
@@ -42,6 +43,11 @@ from tests.flows.recordings import fake_ports
 TEXT = "good morning this is ann i call about order 4711 it never arrived please send it by friday thank you"
 ANSWER = 'The exam is on Friday [1: "the exam"].'
 QUESTION = ChatRequest(messages=(Message(role="user", content="when is the exam"),), collections=("notes",))
+
+
+@cache
+def shipped_templates() -> TemplateCatalog:
+    return load_templates([SHIPPED_FOLDER / "configs" / "templates"])
 
 
 class OtherEmbedder(FakeEmbedder):
@@ -70,8 +76,9 @@ class World:
     def __init__(self, model: ScriptedLanguageModel | None = None) -> None:
         self.artifacts = InMemoryArtifactStore()
         self.passages = InMemoryPassageStore()
-        templates = load_templates([SHIPPED_FOLDER / "configs" / "templates"])
-        self.language = LanguagePorts(templates=templates, analyst=ExtractiveAnalyst(FakeEmbedder()), model=model)
+        self.language = LanguagePorts(
+            templates=shipped_templates(), analyst=ExtractiveAnalyst(FakeEmbedder()), model=model
+        )
         self.chat = ChatPorts(embedder=FakeEmbedder(), passages=self.passages, language_model=model)
         self.embedder = OtherEmbedder()
 
