@@ -6,8 +6,8 @@ from ray import serve
 from starlette.types import ASGIApp
 
 from pipelines.steps.check_queue_room import QueueLimits
-from pipelines.stores.fsspec_artifacts import FsspecArtifactStore
 from serve_app.cluster_status import RayClusterStatus
+from serve_app.guarded_stores import GuardedJobQueue, open_artifacts
 from serve_app.logs import configure_logs
 from serve_app.metrics import RayMetrics
 from serve_app.ports_assembly import assemble_ports
@@ -29,8 +29,12 @@ class Ingress:
         ports = assemble_ports(handles, settings, metrics, guard)
         self._services = Services(
             settings=settings,
-            artifacts=FsspecArtifactStore(settings.data.artifacts),
-            jobs=await DbosJobQueue.connect(settings.data.jobs_url, _queue_limits(settings)),
+            artifacts=open_artifacts(settings, guard),
+            jobs=GuardedJobQueue(
+                await DbosJobQueue.connect(settings.data.jobs_url, _queue_limits(settings)),
+                guard,
+                settings.resilience.jobs,
+            ),
             reader=ports.reader,
             transcriber=ports.transcriber,
             diarizer=ports.diarizer,

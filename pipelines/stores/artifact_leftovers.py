@@ -6,8 +6,9 @@ tenant/<job id>/upload-<hex>/…    a job's recording: of no use where the job w
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
-from pipelines.stores.fsspec_artifacts import FsspecArtifactStore
+from pipelines.ports import ArtifactStore
 
 REQUESTS = "requests"
 REQUEST_S = 24 * 3600.0
@@ -19,7 +20,24 @@ KnownJobs = Callable[[Sequence[str]], Awaitable[frozenset[str]]]
 """Is given ids, and returns those that are jobs."""
 
 
-async def sweep_leftovers(artifacts: FsspecArtifactStore, known_jobs: KnownJobs) -> int:
+@runtime_checkable
+class KeepsHouse(ArtifactStore, Protocol):
+    """An ArtifactStore that also knows what it holds and since when. Raises ArtifactStoreUnavailable throughout."""
+
+    async def keys(self) -> tuple[str, ...]:
+        """Return every key of the store, sorted."""
+        ...
+
+    async def age_s(self, key: str) -> float:
+        """Return the seconds since a key was written; 0 where it is gone."""
+        ...
+
+    async def sweep(self, *, older_than_s: float = 24 * 3600.0) -> int:
+        """Remove what killed processes left of unfinished writes; return how many."""
+        ...
+
+
+async def sweep_leftovers(artifacts: KeepsHouse, known_jobs: KnownJobs) -> int:
     """Remove what belongs to nobody and is old enough; return how many folders. Raises ArtifactStoreUnavailable."""
     keys = await artifacts.keys()
     uploads = _lone_uploads(keys)

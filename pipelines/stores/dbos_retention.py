@@ -12,9 +12,8 @@ from dbos import DBOS, DBOSClient
 from pipelines.errors import NotFound
 from pipelines.flows.erase_job import erase_job
 from pipelines.ports import ArtifactStore, JobQueue, PassageStore
-from pipelines.stores.artifact_leftovers import sweep_leftovers
+from pipelines.stores.artifact_leftovers import KeepsHouse, sweep_leftovers
 from pipelines.stores.dbos_records import ENDED, WORKFLOW
-from pipelines.stores.fsspec_artifacts import FsspecArtifactStore
 
 ERASURE = "erase_expired_jobs"
 HOURLY = "23 * * * *"
@@ -49,7 +48,7 @@ class Retention:
         """Erase expired jobs, the records of earlier erasures, and leftovers; return how many jobs."""
         erased = 0 if self.keep_s is None else await self._erase_jobs(_ago(self.keep_s))
         await asyncio.to_thread(self._forget_erasures, _ago(_RECORDS_S if self.keep_s is None else self.keep_s))
-        if isinstance(self.artifacts, FsspecArtifactStore):
+        if isinstance(self.artifacts, KeepsHouse):
             await self.artifacts.sweep()
             await sweep_leftovers(self.artifacts, self._known_jobs)
         return erased

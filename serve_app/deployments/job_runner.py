@@ -9,7 +9,7 @@ from pipelines.flows.job_flows import RequestPorts
 from pipelines.flows.process_reindex import ReindexPorts
 from pipelines.flows.recording_ports import ProcessingOptions, RecordingPorts
 from pipelines.flows.understand_recording import RecordingUnderstanding
-from pipelines.stores.fsspec_artifacts import FsspecArtifactStore
+from serve_app.guarded_stores import open_artifacts
 from serve_app.job_observer import MeasuringObserver
 from serve_app.logs import configure_logs
 from serve_app.metrics import RayMetrics
@@ -30,13 +30,14 @@ class JobRunner:
 
         configure_logs(settings.log_level)
         metrics = RayMetrics()
-        ports = assemble_ports(handles, settings, metrics, Guard(metrics))
+        guard = Guard(metrics)
+        ports = assemble_ports(handles, settings, metrics, guard)
         self._runner = await DbosJobRunner.launch(
             settings.data.jobs_url,
             RecordingPorts(
                 reader=ports.reader,
                 transcriber=ports.transcriber,
-                artifacts=FsspecArtifactStore(settings.data.artifacts),
+                artifacts=open_artifacts(settings, guard),
                 diarizer=ports.diarizer,
                 embedder=ports.embedder,
                 passages=ports.passages,
