@@ -63,8 +63,8 @@ async def answer_with_job(
     """
     require_scope(caller, "jobs:write")
     job_id = new_job_id(caller.tenant, idempotency_key)
-    # A folder of its own, as an upload has: a repeat must not overwrite what the first one asked.
-    folder = f"{caller.tenant}/{job_id}/request-{secrets.token_hex(8)}"
+    # A folder of its own, as for any upload: a repeat must not overwrite what the first one asked.
+    folder = f"{caller.tenant}/{job_id}/upload-{secrets.token_hex(8)}"
     async with scratch_folder(services.artifacts, folder) as scratch:
         upload = await keep_request(services.artifacts, folder, kind, asked)
         new = new_request_job(caller.tenant, job_id, kind, request, upload)

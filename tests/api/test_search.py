@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from pipelines.domain.passage import Passage
+from pipelines.engines.cached_queries import CachedQueries
 from pipelines.errors import EmbedderMismatch, ModelUnavailable, PassageStoreUnavailable
 from pipelines.fakes.models import FakeEmbedder
 from pipelines.fakes.passages import FakeReranker, InMemoryPassageStore
@@ -87,6 +88,20 @@ async def test_reranking(build: BuildWorld) -> None:
 
     assert body["degraded"] == []
     assert all(hit["scores"]["rerank"] is not None for hit in body["hits"])
+
+
+async def test_questions_go_through_the_memory_and_health_does_not(build: BuildWorld) -> None:
+    queries = CachedQueries(FakeEmbedder())
+    world = await build(queries=queries)
+    await fill(world)
+
+    for _ in range(2):
+        await search(world.client)
+    await world.client.post("/v1/chat", json={"question": "exam", "collection": "bio"})
+
+    assert queries.misses == 1
+    assert queries.hits >= 2
+    assert world.services.embedder is not queries
 
 
 @pytest.mark.parametrize(

@@ -379,7 +379,7 @@ class TestOtherKinds:
         return await fake_ports()
 
     async def asked(self, ports: RecordingPorts, job_id: str) -> NewJob:
-        upload = await keep_request(ports.artifacts, f"a/{job_id}/request-1", JobKind.CHAT, QUESTION)
+        upload = await keep_request(ports.artifacts, f"a/{job_id}/upload-1", JobKind.CHAT, QUESTION)
         request = JobRequest(features=(), collection="notes", priority="high")
         return new_request_job("a", job_id, JobKind.CHAT, request, upload)
 

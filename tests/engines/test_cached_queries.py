@@ -81,3 +81,14 @@ async def test_a_failure_is_not_remembered(embedder: CountingEmbedder) -> None:
 
 async def test_passages_pass_through(embedder: CountingEmbedder) -> None:
     assert await CachedQueries(embedder).embed_passages(["a"]) == await embedder.embed_passages(["a"])
+
+
+async def test_whoever_wants_to_hears_what_was_known(embedder: CountingEmbedder) -> None:
+    heard: list[bool] = []
+    await ask(CachedQueries(embedder, on_lookup=heard.append), "when", "where", "when")
+    assert heard == [False, False, True]
+
+
+async def test_a_cache_of_no_size_remembers_nothing(embedder: CountingEmbedder) -> None:
+    await ask(CachedQueries(embedder, size=0), "when", "when")
+    assert embedder.queries == ["when", "when"]

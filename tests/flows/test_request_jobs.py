@@ -84,7 +84,7 @@ class World:
 
     async def job(self, kind: JobKind, request: JobRequest, asked: object) -> NewJob:
         job_id = str(uuid.uuid4())
-        upload = await keep_request(self.artifacts, f"a/{job_id}/request-1", kind, asked)
+        upload = await keep_request(self.artifacts, f"a/{job_id}/upload-1", kind, asked)
         return new_request_job("a", job_id, kind, request, upload)
 
     async def run(

@@ -57,6 +57,12 @@ def test_a_failure_is_counted() -> None:
     assert ledger.entries == [("jobs_ended", 1.0, {"status": "failed"})]
 
 
+def test_citations_that_a_chat_lost_are_counted() -> None:
+    ledger = Ledger()
+    MeasuringObserver(ledger).ended(JobStatus.SUCCEEDED, JobResult(results={"chat": {"removed_citations": 2}}))
+    assert ("citations_removed", 2, {"reason": "unfounded"}) in ledger.entries
+
+
 def test_log_lines_of_a_run_name_job_and_tenant() -> None:
     job = new_job()
     with MeasuringObserver(Ledger()).running(job):
