@@ -19,15 +19,14 @@ import platform
 import re
 import tempfile
 import time
-import wave
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import jiwer
-import numpy as np
 
+from bench.long_recordings import speech, write_wav
 from pipelines.domain.audio import SAMPLE_RATE_HZ
 from pipelines.domain.transcript import TranscriptionOptions, TranscriptionReport
 from pipelines.engines.faster_whisper_transcriber import FasterWhisperTranscriber
@@ -35,13 +34,10 @@ from pipelines.engines.local_reader import LocalReader
 from pipelines.engines.pyav_decoder import PyavDecoder
 from pipelines.engines.silero_detector import SileroDetector
 from pipelines.flows.transcribe_recording import transcribe_recording
-from pipelines.samples import Samples
 from pipelines.stores.fsspec_artifacts import FsspecArtifactStore
 from pipelines.window_batcher import BatchStatistics
 
 ROOT = Path(__file__).resolve().parents[1]
-RECORDINGS = ROOT / "demo" / "recordings"
-PAUSE_S = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,32 +60,6 @@ class Measured:
 def plain(text: str) -> str:
     """Return words only, for comparison."""
     return " ".join(re.sub(r"[^a-z' ]", " ", text.lower()).split())
-
-
-def write_recording(path: Path, minutes: float) -> tuple[float, str]:
-    """Write the demo recordings over and over as one WAV; return its seconds and its text."""
-    parts, texts, length = list[Samples](), list[str](), 0
-    sources = [read_source(source) for source in sorted(RECORDINGS.glob("*.ogg"))]
-    pause = np.zeros(round(PAUSE_S * SAMPLE_RATE_HZ), dtype=np.int16)
-    while length < minutes * 60 * SAMPLE_RATE_HZ:
-        samples, text = sources[len(texts) % len(sources)]
-        parts += [samples, pause]
-        texts.append(text)
-        length += len(samples) + len(pause)
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE_HZ)
-        file.writeframes(np.concatenate(parts).tobytes())
-    return length / SAMPLE_RATE_HZ, " ".join(texts)
-
-
-def read_source(path: Path) -> tuple[Samples, str]:
-    """Return a demo recording's samples and its reference text."""
-    with path.open("rb") as file:
-        samples = np.concatenate(list(PyavDecoder().decode(file, max_duration_s=3600)))
-    reference = json.loads(path.with_suffix(".json").read_text())
-    return samples, " ".join(segment["text"] for segment in reference["segments"])
 
 
 def measure_direct(path: Path, options: argparse.Namespace) -> Measured:
@@ -170,7 +140,11 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     """Return all figures."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recording"
-        audio_s, reference = write_recording(path, options.minutes)
+        samples, reference = speech(options.minutes)
+        audio_s = len(samples) / SAMPLE_RATE_HZ
+        with path.open("wb") as file:
+            write_wav(file, samples)
+        del samples
         ours, direct = measure_ours(path, options), measure_direct(path, options)
     return {
         "machine": {"cpus": os.cpu_count(), "processor": platform.processor(), "load": os.getloadavg()},
