@@ -1,6 +1,8 @@
 """Real Ray Serve on this machine: one private Ray a module, engines as its configuration says."""
 
+import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,11 @@ import httpx
 import pytest
 import yaml
 
+from pipelines.domain.model import ModelInfo
+from pipelines.domain.passage import Passage
+from pipelines.fakes.models import FakeEmbedder
+from pipelines.steps.chunk_transcript import passage_id
+from pipelines.stores.qdrant_passages import QdrantPassageStore
 from serve_app.launch import LOCAL_CONFIG, RunningApplication, serving
 
 FAKE_MODELS = {
@@ -26,10 +33,47 @@ def write_config(path: Path, arguments: dict[str, Any]) -> Path:
     return path
 
 
+FOREIGN_COLLECTION = "minutes"
+"""There from the start, with vectors of a model that is not loaded: as after a change of embedder."""
+FOREIGN_TEXTS = ("the budget was approved in march", "the warehouse is painted in june", "nobody asked about the cat")
+
+
+class ForeignEmbedder(FakeEmbedder):
+    """A model of which the application knows nothing."""
+
+    vector_size = 32
+
+    async def info(self) -> ModelInfo:
+        return replace(await super().info(), name="foreign")
+
+
+async def _leave_foreign_collection(folder: Path) -> None:
+    embedder, passages = ForeignEmbedder(), []
+    for position, text in enumerate(FOREIGN_TEXTS):
+        passages.append(
+            Passage(
+                passage_id=passage_id("default", FOREIGN_COLLECTION, "job-1", position),
+                job_id="job-1",
+                recording="minutes.wav",
+                position=position,
+                start_s=10.0 * position,
+                end_s=10.0 * position + 8.0,
+                speakers=("SPEAKER_00",),
+                language="en",
+                text=text,
+            )
+        )
+    store = await QdrantPassageStore.open(folder)
+    await store.ensure_collection("default", FOREIGN_COLLECTION, await embedder.info())
+    await store.upsert("default", FOREIGN_COLLECTION, passages, await embedder.embed_passages(FOREIGN_TEXTS))
+    await store.close()
+
+
 @pytest.fixture(scope="module")
 def fake_application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApplication]:
     """The whole application with fake engines behind real HTTP, Ray tasks, DBOS, Qdrant and files."""
     folder = tmp_path_factory.mktemp("fake-application")
+    asyncio.run(_leave_foreign_collection(folder / "data" / "qdrant"))
     with serving(write_config(folder / "config.yaml", FAKE_MODELS), port=0, data=folder / "data") as application:
         yield application
 

@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.fakes.scripted_speech import Utterance, write_wav
 from serve_app.launch import RunningApplication
+from tests.serve.conftest import FOREIGN_COLLECTION, FOREIGN_TEXTS
 
 pytestmark = pytest.mark.serve
 
@@ -118,6 +119,47 @@ def test_search_finds_the_moment(finished: tuple[httpx.Client, str]) -> None:
         assert "warehouse" in hits[0]["text"], mode
         assert hits[0]["job_id"] == job_id
         assert hits[0]["start_s"] <= 40.0 < hits[0]["end_s"]
+
+
+def test_work_in_the_background_gives_what_a_client_that_waits_gets(finished: tuple[httpx.Client, str]) -> None:
+    client, _ = finished
+    asked = {
+        "chat": ("/v1/chat", {"question": "who will paint the warehouse", "collection": "meetings"}),
+        "summarize": (
+            "/v1/text/summarize",
+            {"text": " ".join(utterance.text for utterance in UTTERANCES), "template_id": "meeting_notes_v1"},
+        ),
+    }
+    jobs = {name: client.post(path, json={**body, "background": True}) for name, (path, body) in asked.items()}
+    for name, (path, body) in asked.items():
+        assert jobs[name].status_code == 202, jobs[name].text
+        link = jobs[name].headers["location"]
+        kinds = [event["event"] for event in events_of(client, link.rsplit("/", 1)[1])]
+        assert (kinds[0], kinds[-1]) == ("queued", "succeeded")
+        job, at_once = client.get(link).json(), client.post(path, json=body).json()
+        assert job["degraded"] == at_once["degraded"] != []
+        if name == "chat":
+            assert "warehouse" in job["results"]["chat"]["citations"][0]["quote"]
+            assert {**at_once, **job["results"]["chat"]} == at_once
+        else:
+            assert job["results"][name] == at_once["result"]
+            assert job["versions"]["llm"][name] == at_once["versions"]
+
+
+def test_a_collection_of_another_model_is_refused_and_can_be_moved(client: httpx.Client) -> None:
+    question = {"query": "when is the warehouse painted", "collection": FOREIGN_COLLECTION}
+    refused = client.post("/v1/search", json=question)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "embedder_mismatch")
+    assert "vectors of foreign, not of bag-of-words" in refused.json()["error"]["message"]
+    accepted = client.post(f"/v1/collections/{FOREIGN_COLLECTION}/reindex")
+    assert accepted.status_code == 202, accepted.text
+    events = events_of(client, accepted.json()["id"])
+    assert [event["event"] for event in events] == ["queued", "started", "stage", "stage", "succeeded"]
+    job = client.get(accepted.headers["location"]).json()
+    moved = {"collection": FOREIGN_COLLECTION, "passages": len(FOREIGN_TEXTS), "embedder": "bag-of-words"}
+    assert job["results"]["reindex"] == moved
+    assert "warehouse" in client.post("/v1/search", json=question).json()["hits"][0]["text"]
+    assert client.get(f"/v1/collections/{FOREIGN_COLLECTION}").json()["embedder"] == "bag-of-words"
 
 
 def test_the_recording_can_be_played_from_a_citation(finished: tuple[httpx.Client, str]) -> None:
