@@ -17,11 +17,11 @@ from pipelines.domain.passage import SparseVector
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 
-WORDS_WEIGHT = 0.4
+WORDS_WEIGHT = 0.75
 """What a passage with all of the query's words gets, next to a cosine similarity of 1.0 (bench/README.md)."""
 
-WORDS_EXPONENT = 2
-"""Half of the words count a quarter: a part of them is often an accident."""
+WORDS_EXPONENT = 3
+"""Half of the words count an eighth: a part of them is often an accident."""
 
 
 def fuse_scores(dense: Mapping[KeyT, float], words: Mapping[KeyT, float]) -> list[tuple[KeyT, float]]:

@@ -21,7 +21,7 @@ LENGTH_NORMALIZATION = 0.75
 AVERAGE_WORDS = 25
 """Words of a passage of ordinary length, as ``chunk_transcript`` cuts them."""
 
-NAME_WEIGHT = 5.0
+NAME_WEIGHT = 3.0
 """How much more than another word a name or a number says about what is asked (measured: bench/README.md)."""
 
 _APOSTROPHES = re.compile(r"['’`]")

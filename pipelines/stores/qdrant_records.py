@@ -42,12 +42,6 @@ def to_sparse(vector: SparseVector) -> models.SparseVector:
     return models.SparseVector(indices=list(vector.indices), values=list(vector.values))
 
 
-def from_sparse(vector: models.SparseVector) -> SparseVector:
-    """Return Qdrant's vector as ours, sorted."""
-    pairs = sorted(zip(vector.indices, vector.values, strict=True))
-    return SparseVector(indices=tuple(index for index, _ in pairs), values=tuple(value for _, value in pairs))
-
-
 def to_filter(filters: SearchFilters) -> models.Filter | None:
     """Return the conditions that all must hold; None where there are none."""
     conditions: list[Any] = [

@@ -12,7 +12,7 @@ from qdrant_client import models
 
 from pipelines.domain.passage import Embedding, Hit, SearchFilters, SearchMode, SparseVector, StageScores
 from pipelines.steps.fuse_rankings import fuse_scores, word_shares
-from pipelines.stores.qdrant_records import DENSE, SPARSE, from_sparse, to_filter, to_passage, to_sparse
+from pipelines.stores.qdrant_records import DENSE, SPARSE, to_filter, to_passage, to_sparse
 
 CANDIDATES = 50
 """How deep each stage of a hybrid search looks, at least: the fused list can only hold what a stage saw."""
@@ -71,4 +71,6 @@ def rank_points(
 def _words(point: models.ScoredPoint) -> SparseVector:
     """Return the words of a found passage, which the request asked for."""
     vector = point.vector[SPARSE] if isinstance(point.vector, dict) else None
-    return from_sparse(vector) if isinstance(vector, models.SparseVector) else SparseVector(indices=(), values=())
+    if not isinstance(vector, models.SparseVector):
+        return SparseVector(indices=(), values=())
+    return SparseVector(indices=tuple(vector.indices), values=tuple(vector.values))

@@ -1,5 +1,7 @@
 """What a search answers with."""
 
+from typing import Any
+
 from pydantic import BaseModel
 
 from pipelines.domain.encoding import to_plain
@@ -70,7 +72,7 @@ def search_body(query: str, result: SearchResult) -> SearchBody:
 def hit_body(hit: Hit) -> HitBody:
     """Show one found passage."""
     return HitBody(
-        **passage_body(hit.passage).model_dump(),
+        **_passage_fields(hit.passage),
         score=hit.score,
         scores=_scores_body(hit.scores),
         collection=hit.collection,
@@ -82,18 +84,7 @@ def hit_body(hit: Hit) -> HitBody:
 
 def passage_body(passage: Passage) -> PassageBody:
     """Show a passage."""
-    return PassageBody(
-        passage_id=passage.passage_id,
-        job_id=passage.job_id,
-        recording=passage.recording,
-        start_s=passage.start_s,
-        end_s=passage.end_s,
-        speakers=list(passage.speakers),
-        language=passage.language,
-        text=passage.text,
-        metadata=dict(passage.metadata),
-        audio=audio_address(passage.job_id, passage.start_s, passage.end_s),
-    )
+    return PassageBody(**_passage_fields(passage))
 
 
 def audio_address(job_id: str, start_s: float, end_s: float) -> str:
@@ -103,3 +94,18 @@ def audio_address(job_id: str, start_s: float, end_s: float) -> str:
 
 def _scores_body(scores: StageScores) -> StageScoresBody:
     return StageScoresBody(dense=scores.dense, sparse=scores.sparse, rerank=scores.rerank)
+
+
+def _passage_fields(passage: Passage) -> dict[str, Any]:
+    return {
+        "passage_id": passage.passage_id,
+        "job_id": passage.job_id,
+        "recording": passage.recording,
+        "start_s": passage.start_s,
+        "end_s": passage.end_s,
+        "speakers": list(passage.speakers),
+        "language": passage.language,
+        "text": passage.text,
+        "metadata": dict(passage.metadata),
+        "audio": audio_address(passage.job_id, passage.start_s, passage.end_s),
+    }
