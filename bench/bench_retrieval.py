@@ -1,6 +1,9 @@
 """Does search find the moment? Dense, sparse and hybrid, by kind of question and by how passages are cut.
 
-    python -m bench.bench_retrieval [--talks 24] [--cuts] [--evidence]
+    python -m bench.bench_retrieval [--talks 24] [--corpus talks recordings training check] [--cuts] [--evidence]
+
+``talks`` and ``recordings`` are the benchmark; ``training`` is what the fusion was tuned on, ``check`` the same facts
+dealt into other talks.
 
 Runs the product's own flows over Qdrant in memory and all-MiniLM. A few minutes on two cores; no network.
 """
@@ -13,6 +16,8 @@ from statistics import fmean
 
 from bench.retrieval_corpus import Question, Talk, make_talks
 from bench.retrieval_measures import measures
+from bench.retrieval_recordings import sample_recordings
+from bench.retrieval_training import training_facts
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import Embedding, Hit, SearchMode, SearchRequest
 from pipelines.engines.minilm_embedder import MiniLmEmbedder
@@ -24,7 +29,8 @@ from pipelines.steps.judge_evidence import is_evidence
 from pipelines.stores.qdrant_passages import QdrantPassageStore
 
 MODES: Sequence[SearchMode] = ("dense", "sparse", "hybrid")
-SLICES = ("paraphrases", "names", "numbers", "context")
+SLICES = ("paraphrases", "names", "numbers", "context", "recordings")
+CORPORA = ("talks", "recordings", "training", "check")
 CUTS: Mapping[str, ChunkingOptions] = {
     "10–25 words": ChunkingOptions(target_words=10, max_words=25, min_words=5, overlap_words=0),
     "20–40 words": ChunkingOptions(target_words=20, max_words=40, min_words=8, overlap_words=0),
@@ -106,7 +112,7 @@ def by_slice(questions: Sequence[Question], found: Sequence[Sequence[Hit]]) -> d
     for question, hits in zip(questions, found, strict=True):
         if question.slice in ranks:
             ranks[question.slice].append(first_right(question, hits))
-    scored = {name: measures(of) for name, of in ranks.items()}
+    scored = {name: measures(of) for name, of in ranks.items() if of}
     names = next(iter(scored.values()))
     return scored | {"mean": {name: fmean(of[name] for of in scored.values()) for name in names}}
 
@@ -115,10 +121,10 @@ def print_modes(questions: Sequence[Question], found: Mapping[SearchMode, Sequen
     """Print a row a slice and mode."""
     print("\n| questions | mode | recall@5 | MRR@10 | nDCG@10 |\n| --- | --- | --- | --- | --- |")
     tables = {mode: by_slice(questions, hits) for mode, hits in found.items()}
-    for name in (*SLICES, "mean"):
+    for name in next(iter(tables.values())):
         for mode, table in tables.items():
             cells = " | ".join(f"{value:.3f}" for value in table[name].values())
-            print(f"| {name} | {mode} | {cells} |")
+            print(f"| {name} | {mode} | {cells} |", flush=True)
 
 
 def print_evidence(questions: Sequence[Question], found: Sequence[Sequence[Hit]]) -> None:
@@ -135,23 +141,39 @@ def print_evidence(questions: Sequence[Question], found: Sequence[Sequence[Hit]]
         print(f"| {similar:.2f} | {fmean(negatives):.2f} | {fmean(positives):.2f} |")
 
 
+def corpus(name: str, count: int) -> tuple[tuple[Talk, ...], tuple[Question, ...]]:
+    """Return talks and questions; only the first two kinds are the benchmark."""
+    if name == "recordings":
+        return sample_recordings()
+    if name == "talks":
+        return make_talks(count)
+    training = name == "training"
+    return make_talks(count if training else count // 2, seed=101 if training else 202, source=training_facts)
+
+
+async def print_cuts(embedder: Embedder, talks: Sequence[Talk], questions: Sequence[Question]) -> None:
+    """Print a row a way of cutting."""
+    print("\n| passages | how many | recall@5 | MRR@10 | nDCG@10 |\n| --- | --- | --- | --- | --- |")
+    for name, cut in CUTS.items():
+        count, found = await ask_all(embedder, talks, questions, cut, ("hybrid",))
+        cells = " | ".join(f"{value:.3f}" for value in by_slice(questions, found["hybrid"])["mean"].values())
+        print(f"| {name} | {count} | {cells} |", flush=True)
+
+
 async def run(options: argparse.Namespace) -> None:
     """Print the tables."""
-    talks, questions = make_talks(options.talks)
     engine = await MiniLmEmbedder.load()
     try:
         embedder = RememberingEmbedder(engine)
-        count, found = await ask_all(embedder, talks, questions, ChunkingOptions(), MODES)
-        print(f"{len(talks)} talks, {count} passages, {len(questions)} questions, embedder all-MiniLM-L6-v2")
-        print_modes(questions, found)
-        if options.evidence:
-            print_evidence(questions, found["hybrid"])
+        for name in options.corpus:
+            talks, questions = corpus(name, options.talks)
+            count, found = await ask_all(embedder, talks, questions, ChunkingOptions(), MODES)
+            print(f"\n{name}: {len(talks)} recordings, {count} passages, {len(questions)} questions, all-MiniLM-L6-v2")
+            print_modes(questions, found)
+            if name == "talks" and options.evidence:
+                print_evidence(questions, found["hybrid"])
         if options.cuts:
-            print("\n| passages | how many | recall@5 | MRR@10 | nDCG@10 |\n| --- | --- | --- | --- | --- |")
-            for name, cut in CUTS.items():
-                count, found = await ask_all(embedder, talks, questions, cut, ("hybrid",))
-                cells = " | ".join(f"{value:.3f}" for value in by_slice(questions, found["hybrid"])["mean"].values())
-                print(f"| {name} | {count} | {cells} |", flush=True)
+            await print_cuts(embedder, *corpus("talks", options.talks))
     finally:
         engine.close()
 
@@ -160,6 +182,7 @@ def main() -> None:
     """Read the options and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--talks", type=int, default=24)
+    parser.add_argument("--corpus", nargs="+", choices=CORPORA, default=CORPORA[:2])
     parser.add_argument("--cuts", action="store_true", help="compare ways of cutting passages")
     parser.add_argument("--evidence", action="store_true", help="show what the evidence thresholds let through")
     asyncio.run(run(parser.parse_args()))
