@@ -48,10 +48,9 @@ async def process_reindex(
             await single.report(min(_ALMOST, position.embedded / max(total, 1)))
 
         start = await load_artifact(artifacts, key, ReindexPosition)
-        embedded = await reindex_collection(
-            ports.embedder, ports.replacer, job.tenant, collection, on_progress, start=start
-        )
-        return await _result(ports.embedder, collection, embedded)
+        await reindex_collection(ports.embedder, ports.replacer, job.tenant, collection, on_progress, start=start)
+        passages = await _count_passages(ports.passages, job.tenant, collection)
+        return await _result(ports.embedder, collection, passages)
 
     return await single.run(make, timeout_s=options.timeout_s(None))
 
@@ -63,9 +62,9 @@ async def _count_passages(passages: PassageStore, tenant: str, collection: str) 
     raise NotFound("there is no such collection", "name")
 
 
-async def _result(embedder: Embedder, collection: str, embedded: int) -> JobResult:
+async def _result(embedder: Embedder, collection: str, passages: int) -> JobResult:
     model = await embedder.info()
-    done = {"collection": collection, "passages": embedded, "embedder": model.name}
+    done = {"collection": collection, "passages": passages, "embedder": model.name}
     return JobResult(
         results={"reindex": done},
         versions={"embedder": describe_model(model)},

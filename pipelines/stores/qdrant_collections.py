@@ -60,7 +60,7 @@ class QdrantCollections:
         try:
             return await action(await self.resolve(tenant, collection))
         except CollectionMissing as error:
-            raise _not_found(collection) from error
+            raise not_found(collection) from error
 
     async def resolve(self, tenant: str, collection: str) -> PhysicalCollection:
         """Ask Qdrant what stands behind the alias now. Raises NotFound."""
@@ -69,7 +69,7 @@ class QdrantCollections:
         try:
             metadata = await self._metadata(alias)
         except CollectionMissing as error:
-            raise _not_found(collection) from error
+            raise not_found(collection) from error
         found = PhysicalCollection(
             name=metadata["physical"],
             embedder=metadata["embedder"],
@@ -184,5 +184,6 @@ class QdrantCollections:
                 )
 
 
-def _not_found(collection: str) -> NotFound:
+def not_found(collection: str) -> NotFound:
+    """Return what to raise for a collection that is not there, or not any more."""
     return NotFound(f"there is no collection {collection!r}", "collection")

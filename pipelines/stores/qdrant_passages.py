@@ -15,7 +15,7 @@ from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import CollectionInfo, Embedding, Hit, Passage, SearchFilters, SearchMode
 from pipelines.errors import EmbedderMismatch, NotFound, PassageStoreUnavailable
 from pipelines.stores.collection_names import physical_name
-from pipelines.stores.qdrant_collections import PhysicalCollection, QdrantCollections
+from pipelines.stores.qdrant_collections import PhysicalCollection, QdrantCollections, not_found
 from pipelines.stores.qdrant_connection import CollectionMissing, Connection, LocalConnection, ServerConnection
 from pipelines.stores.qdrant_records import job_filter, to_passage, to_point
 from pipelines.stores.qdrant_replacement import QdrantReplacement
@@ -165,7 +165,10 @@ class QdrantPassageStore:
         """Write into the physical collection of the new embedder."""
         _require_size(embeddings, int(str(embedder.details["vector_size"])))
         points = [to_point(*pair) for pair in zip(passages, embeddings, strict=True)]
-        await self._write(physical_name(tenant, collection, embedder), points)
+        try:
+            await self._write(physical_name(tenant, collection, embedder), points)
+        except CollectionMissing as error:
+            raise not_found(collection) from error
 
     async def complete_replacement(
         self, tenant: str, collection: str, embedder: ModelInfo, *, limit: int

@@ -158,6 +158,17 @@ async def test_vectors_of_the_old_model_cannot_be_written_after_the_switch(store
         await store.upsert("a", "notes", PASSAGES[:1], [vector])
 
 
+async def test_a_collection_that_is_deleted_while_it_moves_stays_deleted(store: Store) -> None:
+    await fill(store, *(passage(f"number{n}", job="job-3", position=n) for n in range(2 * BATCH)))
+
+    async def delete(position: ReindexPosition) -> None:
+        await store.delete_collection("a", "notes")
+
+    with pytest.raises(NotFound):
+        await reindex_collection(OtherEmbedder(), store, "a", "notes", delete)
+    assert await store.collections("a") == ()
+
+
 async def test_there_must_be_a_collection(store: Store) -> None:
     with pytest.raises(NotFound):
         await reindex_collection(OtherEmbedder(), store, "a", "notes")
