@@ -56,9 +56,7 @@ def _of_a_chat(job: "JobBody") -> list[str]:
 
 def _of_a_reindexing(job: "JobBody") -> list[str]:
     done = (job["results"] or {})["reindex"]
-    return [
-        f"Done. {done['collection']} holds vectors of {done['embedder']}; {done['passages']} passages were embedded."
-    ]
+    return [f"Done. {done['collection']} holds vectors of {done['embedder']}: {done['passages']} passages."]
 
 
 _OUTCOMES: Mapping[str, Callable[["JobBody"], list[str]]] = {
