@@ -1,154 +1,141 @@
-"""What a search costs beside Qdrant itself, and what gathering questions into batches gains.
+"""What a search and a first word cost beside the engines underneath.
 
-    python -m bench.bench_search [--passages 5000 20000] [--searches 30] [--at-once 32]
+    python -m bench search                          # all parts that need no server
+    python -m bench search --parts local            # CPU time of the flow beside Qdrant's own, in one process
+    python -m bench search --parts gather           # how full batches of questions are, and what that gains
+    python -m bench search --parts http             # over HTTP and Ray beside the direct use; many at once
+    python -m bench search --parts first-token      # chat: from the engine's first token to the client's
+    python -m bench search --server http://127.0.0.1:6333 --passages 100000
 
-Synthetic vectors in Qdrant's local mode, which scans: its own time grows with the collection, ours should not. Searches
-are measured in CPU time of this process, which a busy machine does not change; questions at once in wall time.
+Questions are new each time, so that the cache of query embeddings is cold. Qdrant's local mode scans: its own time
+grows with the collection, what is added should not. ``--server`` fills and removes a collection of its own there.
 """
 
 import argparse
 import asyncio
-import random
 import time
-from collections.abc import Sequence
-from statistics import median, quantiles
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import numpy as np
-from qdrant_client import QdrantClient
-
-from pipelines.domain.model import ModelInfo
-from pipelines.domain.passage import Embedding, Passage, SearchFilters, SearchRequest, SparseVector
+from bench import first_token, search_over_http
+from bench.search_measures import p50, p99, query_directly
+from bench.synthetic_passages import COLLECTION, TENANT, SyntheticEmbedder, fill, questions
+from pipelines.domain.passage import SearchRequest
 from pipelines.engines.minilm_embedder import MiniLmEmbedder
 from pipelines.flows.search_passages import search_passages
-from pipelines.steps.chunk_transcript import passage_id
-from pipelines.stores.qdrant_connection import IN_MEMORY, LocalConnection
+from pipelines.stores.qdrant_connection import IN_MEMORY, Connection, LocalConnection, ServerConnection
 from pipelines.stores.qdrant_passages import QdrantPassageStore
-from pipelines.stores.qdrant_search import stage_requests
 
-SIZE = 384
-VOCABULARY = 20_000
-WORDS = 25
-
-
-class SyntheticEmbedder:
-    """Random vectors, drawn anew for every text, at no cost worth measuring."""
-
-    def __init__(self, seed: int = 1) -> None:
-        self._draw = np.random.default_rng(seed)
-
-    async def embed_passages(self, texts: Sequence[str]) -> tuple[Embedding, ...]:
-        """Draw a vector for each text."""
-        return tuple(self._one(WORDS) for _ in texts)
-
-    async def embed_query(self, text: str) -> Embedding:
-        """Draw a vector."""
-        return self._one(4)
-
-    async def info(self) -> ModelInfo:
-        """Describe them."""
-        return ModelInfo(
-            role="embedder", backend="synthetic", name="random", details={"vector_size": SIZE, "sparse_idf": True}
-        )
-
-    def _one(self, words: int) -> Embedding:
-        dense = self._draw.normal(size=SIZE)
-        tokens = sorted({int(token) % VOCABULARY for token in self._draw.zipf(1.3, size=words)})
-        return Embedding(
-            dense=tuple((dense / np.linalg.norm(dense)).tolist()),
-            sparse=SparseVector(indices=tuple(tokens), values=(1.0,) * len(tokens)),
-        )
+PARTS = ("local", "gather", "http", "first-token")
+SIZES = (5_000, 20_000)
+WARM_UP = 3
 
 
-def passages(count: int) -> list[Passage]:
-    """Return passages of ordinary length, 200 a job."""
-    draw = random.Random(1)
-    return [
-        Passage(
-            passage_id=passage_id("bench", "talks", f"job-{n // 200}", n % 200),
-            job_id=f"job-{n // 200}",
-            recording="talk.wav",
-            position=n % 200,
-            start_s=n * 10.0,
-            end_s=n * 10.0 + 9.0,
-            speakers=("SPEAKER_00",),
-            language="en",
-            text=" ".join(f"w{draw.randrange(VOCABULARY)}" for _ in range(WORDS)),
-        )
-        for n in range(count)
-    ]
-
-
-async def compare(count: int, searches: int) -> tuple[list[float], list[float]]:
-    """Return CPU seconds of ``searches`` raw Qdrant queries, and of as many searches by the flow, taken in turn."""
-    connection, embedder = LocalConnection(IN_MEMORY), SyntheticEmbedder()
-    store, info = QdrantPassageStore(connection), await embedder.info()
+async def compare(
+    connection: Connection, count: int, searches: int, clock: Callable[[], float]
+) -> tuple[list[float], list[float]]:
+    """Return seconds of raw Qdrant queries, and of as many searches by the flow, taken in turn."""
+    store, embedder = QdrantPassageStore(connection), SyntheticEmbedder()
     try:
-        await store.ensure_collection("bench", "talks", info)
-        all_passages = passages(count)
-        await store.upsert("bench", "talks", all_passages, await embedder.embed_passages([""] * count))
+        await fill(store, count)
         raw, ours = [], []
-        request = SearchRequest(query="?", collections=("talks",))
-        for _ in range(searches):
-            raw.append(await _raw(connection, await embedder.embed_query("?")))
-            started = time.process_time()
-            await search_passages(embedder, store, "bench", request)
-            ours.append(time.process_time() - started)
-        return raw, ours
+        for question in questions(searches + WARM_UP):
+            query, info = await embedder.embed_query(question), await embedder.info()
+            started = clock()
+            await query_directly(connection, query, info)
+            raw.append(clock() - started)
+            started = clock()
+            await search_passages(embedder, store, TENANT, SearchRequest(query=question, collections=(COLLECTION,)))
+            ours.append(clock() - started)
+        return raw[WARM_UP:], ours[WARM_UP:]
     finally:
+        await _remove(store)
         await store.close()
 
 
-async def _raw(connection: LocalConnection, query: Embedding) -> float:
-    """Time what cannot be saved: the two searches, in qdrant-client's own words, in its thread."""
-    requests = stage_requests(query, mode="hybrid", top_k=10, filters=SearchFilters())
-    client: Any = connection._client
-    assert isinstance(client, QdrantClient)
-    name = client.get_collections().collections[0].name
-    started = time.process_time()
-    await asyncio.to_thread(client.query_batch_points, collection_name=name, requests=list(requests.values()))
-    return time.process_time() - started
+async def _remove(store: QdrantPassageStore) -> None:
+    if any(found.name == COLLECTION for found in await store.collections(TENANT)):
+        await store.delete_collection(TENANT, COLLECTION)
+
+
+def print_costs(title: str, rows: Sequence[tuple[int, list[float], list[float]]]) -> None:
+    """Print a row a size: what Qdrant takes, what a search takes, and the difference."""
+    print(f"\n| passages | {title} at p50 | p99 | search, p50 | p99 | added at p50 |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for count, raw, ours in rows:
+        cells = [p50(raw), p99(raw), p50(ours), p99(ours), p50(ours) - p50(raw)]
+        print(f"| {count:,} | " + " | ".join(f"{cell:.1f}" for cell in cells) + " |")
+
+
+def run_local(sizes: Sequence[int], searches: int) -> None:
+    """Measure in CPU time of this process, which a busy machine does not change."""
+    rows = [
+        (count, *asyncio.run(compare(LocalConnection(IN_MEMORY), count, searches, time.process_time)))
+        for count in sizes
+    ]
+    print_costs("Qdrant in process, CPU ms", rows)
+
+
+def run_server(url: str, sizes: Sequence[int], searches: int) -> None:
+    """Measure against a Qdrant server, in wall time."""
+
+    async def measured(count: int) -> tuple[list[float], list[float]]:
+        return await compare(ServerConnection(url), count, searches, time.perf_counter)
+
+    print_costs("Qdrant server, ms", [(count, *asyncio.run(measured(count))) for count in sizes])
 
 
 async def gather_questions(at_once: int) -> tuple[float, float, float]:
     """Return questions a batch, seconds for all at once, and seconds for one after the other."""
     embedder = await MiniLmEmbedder.load()
     try:
-        questions = [f"what was said about subject number {n} of the course" for n in range(at_once)]
+        asked = questions(at_once)
         await embedder.embed_query("warm up")
         started = time.perf_counter()
-        for question in questions:
+        for question in asked:
             await embedder.embed_query(question)
         one_by_one = time.perf_counter() - started
         batches, items = embedder._calls.batches, embedder._calls.items
         started = time.perf_counter()
-        await asyncio.gather(*(embedder.embed_query(question) for question in questions))
+        await asyncio.gather(*(embedder.embed_query(question) for question in asked))
         together = time.perf_counter() - started
         return (embedder._calls.items - items) / (embedder._calls.batches - batches), together, one_by_one
     finally:
         embedder.close()
 
 
-async def run(options: argparse.Namespace) -> None:
-    """Print the tables."""
-    print(
-        "| passages | Qdrant, CPU ms at p50 | search | search at p99 | added at p50 |\n| --- | --- | --- | --- | --- |"
-    )
-    for count in options.passages:
-        raw, ours = await compare(count, options.searches)
-        cells = [median(raw), median(ours), quantiles(ours, n=100)[98], median(ours) - median(raw)]
-        print(f"| {count} | " + " | ".join(f"{1_000 * cell:.1f}" for cell in cells) + " |", flush=True)
-    fill, together, one_by_one = await gather_questions(options.at_once)
-    print(f"\n{options.at_once} questions at once: {fill:.1f} a batch, {one_by_one / together:.1f} × the throughput")
+def run_gather(at_once: int) -> None:
+    """Print how full the batches were."""
+    fill_of_batches, together, one_by_one = asyncio.run(gather_questions(at_once))
+    gain = one_by_one / together
+    print(f"\n{at_once} questions at once: {fill_of_batches:.1f} a batch, {gain:.1f} × the throughput of one by one")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the parts that were asked for."""
+    sizes: Sequence[int] = options.passages or SIZES
+    parts: dict[str, Callable[[], None]] = {
+        "local": lambda: run_local(sizes, options.searches),
+        "gather": lambda: run_gather(options.at_once),
+        "http": lambda: search_over_http.run(sizes, options.searches, options.at_once),
+        "first-token": lambda: first_token.run(options.searches),
+    }
+    if options.server:
+        run_server(options.server, options.passages or (100_000,), options.searches)
+        return
+    for part in options.parts:
+        print(f"\n{part}", flush=True)
+        parts[part]()
 
 
 def main() -> None:
     """Read the options and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--passages", type=int, nargs="*", default=[5_000, 20_000])
-    parser.add_argument("--searches", type=int, default=30)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--passages", type=int, nargs="+", help="sizes of collections")
+    parser.add_argument("--searches", type=int, default=100)
     parser.add_argument("--at-once", type=int, default=32)
-    asyncio.run(run(parser.parse_args()))
+    parser.add_argument("--server", help="URL of a Qdrant server: only that is measured, at 100,000 passages")
+    run(parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,96 @@
+"""What HTTP, Ray and our own code add to a search, and what searching at once gains."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+
+from bench.search_measures import p50, p99, query_directly
+from bench.serving_searches import fill_folder, searching_application
+from bench.synthetic_passages import COLLECTION, questions
+from pipelines.engines.minilm_embedder import MiniLmEmbedder
+from pipelines.ports import Embedder
+from pipelines.stores.qdrant_connection import Connection, LocalConnection
+
+WARM_UP = 3
+TIMEOUT_S = 120.0
+
+
+async def search(client: httpx.AsyncClient, question: str) -> float:
+    """Search once over HTTP; return the seconds it took."""
+    started = time.perf_counter()
+    response = await client.post("/v1/search", json={"query": question, "collection": COLLECTION})
+    took = time.perf_counter() - started
+    response.raise_for_status()
+    assert response.json()["hits"]
+    return took
+
+
+async def search_directly(embedder: Embedder, connection: Connection, question: str) -> float:
+    """Do what no search can do without, in this process; return the seconds it took."""
+    started = time.perf_counter()
+    await query_directly(connection, await embedder.embed_query(question), await embedder.info())
+    return time.perf_counter() - started
+
+
+async def alternate(
+    client: httpx.AsyncClient, embedder: Embedder, connection: Connection, asked: Sequence[str]
+) -> tuple[list[float], list[float]]:
+    """Return seconds over HTTP and of the direct use, taken in turn, so that a busy machine slows both alike."""
+    over_http, direct = [], []
+    for number, question in enumerate(asked):
+        direct.append(await search_directly(embedder, connection, question))
+        over_http.append(await search(client, question))
+        if (number + 1) % 20 == 0:
+            print(f"  {number + 1} of {len(asked)} questions asked", flush=True)
+    return over_http[WARM_UP:], direct[WARM_UP:]
+
+
+async def at_once(client: httpx.AsyncClient, count: int) -> tuple[float, float]:
+    """Return seconds for ``count`` new questions one after the other, and for as many at once."""
+    asked = questions(2 * count, seed=9)
+    started = time.perf_counter()
+    for question in asked[:count]:
+        await search(client, question)
+    one_by_one = time.perf_counter() - started
+    started = time.perf_counter()
+    await asyncio.gather(*(search(client, question) for question in asked[count:]))
+    return one_by_one, time.perf_counter() - started
+
+
+async def measure(url: str, embedder: Embedder, copy: Path, searches: int, together: int) -> str:
+    """Return a row's cells."""
+    connection = LocalConnection(copy)
+    limits = httpx.Limits(max_connections=None)
+    try:
+        async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S, limits=limits) as client:
+            asked = questions(searches + WARM_UP)
+            over_http, direct = await alternate(client, embedder, connection, asked)
+            one_by_one, all_at_once = await at_once(client, together)
+    finally:
+        await connection.close()
+    times = [p50(direct), p99(direct), p50(over_http), p99(over_http), p50(over_http) - p50(direct)]
+    return " | ".join([*(f"{value:.1f}" for value in times), f"{one_by_one / all_at_once:.2f}"])
+
+
+def run(sizes: Sequence[int], searches: int, together: int) -> None:
+    """Print a row a size. The embedder that embeds directly is the served one's twin, in this process."""
+
+    async def load() -> MiniLmEmbedder:
+        return await MiniLmEmbedder.load()
+
+    embedder = asyncio.run(load())
+    rows = []
+    for count in sizes:
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            fill_folder(folder, count, asyncio.run(embedder.info()))
+            with searching_application(folder) as application:
+                cells = asyncio.run(measure(application.url, embedder, folder / "copy", searches, together))
+        rows.append(f"| {count:,} | {cells} |")
+    embedder.close()
+    print("\n| passages | direct, ms at p50 | p99 | HTTP, p50 | p99 | added at p50 | " + f"{together} at once ÷ 1 |")
+    print("| --- | --- | --- | --- | --- | --- | --- |", *rows, sep="\n")
