@@ -25,6 +25,7 @@ _REHEARSED_CPUS = 16
 _ENVIRONMENT = {
     "RAY_AUTH_MODE": "disabled",  # nothing of this Ray is reachable from outside, and no token should be left behind
     "RAY_worker_niceness": "0",  # Ray's 15 lets whatever else runs on a laptop starve what its user is waiting for
+    "RAY_task_events_report_interval_ms": "0",  # else every task is remembered, for a dashboard that is not there
     "OMP_NUM_THREADS": "2",
 }
 _START_ATTEMPTS = 3

@@ -7,7 +7,7 @@ stops when that ends.
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,8 @@ import psutil
 
 from serve_app.launch import serving
 from tests.faults.processes import kill_tree
+
+_URL, _HELD = "url: ", "held: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class ApplicationProcess:
         assert self.process.stdout is not None
         self.process.stdin.write("held\n")
         self.process.stdin.flush()
-        answer: dict[str, float] = json.loads(self.process.stdout.readline())
+        answer: dict[str, float] = json.loads(_after(_HELD, self.process.stdout))
         return answer
 
     def kill(self) -> int:
@@ -55,9 +57,7 @@ def application_process(config: Path, data: Path) -> Iterator[ApplicationProcess
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            url = process.stdout.readline().strip()
-            assert url.startswith("http"), "the application did not start"
-            yield ApplicationProcess(process, url)
+            yield ApplicationProcess(process, _after(_URL, process.stdout))
             process.stdin.close()
             if process.poll() is None:
                 process.wait(timeout=120.0)
@@ -78,13 +78,21 @@ def held_by_ray() -> dict[str, float]:
     return {"objects": store.num_local_objects, "bytes": store.object_store_bytes_used, "busy_cpus": round(busy, 3)}
 
 
-def say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
+def say(word: str, value: str) -> None:
+    sys.stdout.write(f"{word}{value}\n")
     sys.stdout.flush()
+
+
+def _after(word: str, lines: Iterable[str]) -> str:
+    """Return what follows ``word`` in the next line that begins with it: Ray writes lines of its own between ours."""
+    for line in lines:
+        if line.startswith(word):
+            return line.removeprefix(word).strip()
+    raise AssertionError("the application ended")
 
 
 if __name__ == "__main__":
     with serving(Path(sys.argv[1]), port=0, data=Path(sys.argv[2]), whole=True) as application:
-        say(application.url)
+        say(_URL, application.url)
         for _ in sys.stdin:
-            say(json.dumps(held_by_ray()))
+            say(_HELD, json.dumps(held_by_ray()))

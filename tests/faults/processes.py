@@ -67,5 +67,5 @@ def _role(process: psutil.Process) -> Iterator[str]:
 
 def _ray_role(title: str) -> str:
     known = {"ProxyActor": "proxy", "gcs_server": "gcs", "raylet/raylet": "raylet", "runtime_env": "runtime env agent"}
-    known |= {"dashboard/agent": "agent", "ray::IDLE": "idle worker", "ray::": "task worker"}
+    known |= {"dashboard/agent": "agent", "ray::": "worker"}
     return next((role for words, role in known.items() if words in title), "other")
