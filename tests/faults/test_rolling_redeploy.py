@@ -15,7 +15,7 @@ from serve_app.launch import RunningApplication, redeploy
 from tests.faults.processes import eventually, pids_of
 from tests.faults.talks import assert_done_once, rehearsed_config, submit, submitted
 
-pytestmark = [pytest.mark.serve, pytest.mark.faults, pytest.mark.long]
+pytestmark = [pytest.mark.serve, pytest.mark.faults, pytest.mark.long, pytest.mark.timeout(900)]
 
 DEPLOYMENTS = ("Transcriber", "Diarizer", "Embedder", "PassageStore", "JobRunner", "Ingress")
 PAUSE_S = 0.3

@@ -10,7 +10,7 @@ from tests.faults.application_process import application_process
 from tests.faults.processes import eventually
 from tests.faults.talks import IN_FLIGHT, SENTENCES, assert_done_once, rehearsed_config, submitted
 
-pytestmark = [pytest.mark.serve, pytest.mark.faults, pytest.mark.long]
+pytestmark = [pytest.mark.serve, pytest.mark.faults, pytest.mark.long, pytest.mark.timeout(900)]
 
 
 @pytest.mark.parametrize(("verb", "after"), [("transcribe", WAVE_WINDOWS + 2), ("diarize", 0), ("embed", 0)])
