@@ -80,7 +80,7 @@ class WindowMaker:
             wanted = LONGEST_WINDOW_FRAMES * self.rng.random() if kind > 0.7 else 0.0
             while waiting and wanted > sum(len(part.features) for part in parts):
                 parts.append(waiting.pop())
-            if sum(len(part.features) for part in parts) > LONGEST_WINDOW_FRAMES:
+            if len(parts) > 1 and sum(len(part.features) for part in parts) > LONGEST_WINDOW_FRAMES:
                 waiting.append(parts.pop())
             windows.append(join(parts) if len(parts) > 1 else parts[0])
         return windows

@@ -99,3 +99,13 @@ def test_the_recipe_runs_from_an_empty_folder_to_a_model_that_decodes(tmp_path: 
         for timestamps in (False, True):
             words = hear(loaded, np.zeros(16_000, np.float32), batched=batched, timestamps=timestamps)
             assert all(word.start_s <= word.end_s for word in words)
+
+
+def test_a_recording_longer_than_a_window_is_a_window_alone() -> None:
+    from demo.recipes.asr_batches import LONGEST_WINDOW_FRAMES, WindowMaker
+    from demo.recipes.asr_model import Size, train_tokenizer
+
+    long = [a_recording(LONGEST_WINDOW_FRAMES + 40, (0.1, 14.2, "Yes, that is right.")) for _ in range(6)]
+    maker = WindowMaker(train_tokenizer(Size(), seed=1, sentences=200), random.Random(1))
+    batches = list(maker.batches(long, frames=7_000, singles_only=False))
+    assert sum(len(batch.features) for batch in batches) == len(long)
