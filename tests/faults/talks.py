@@ -85,9 +85,9 @@ def terminal_events(url: str, job_id: str) -> list[str]:
     return [name for name in names if name in ("succeeded", "failed", "cancelled")]
 
 
-def search(url: str, collection: str) -> httpx.Response:
+def search(url: str, collection: str, top_k: int = 100) -> httpx.Response:
     """Ask for everything in a collection."""
-    body = {"query": "sentence of the talk", "collection": collection, "top_k": 100}
+    body = {"query": "sentence of the talk", "collection": collection, "top_k": top_k}
     return httpx.post(f"{url}/v1/search", json=body, timeout=60.0)
 
 

@@ -13,12 +13,14 @@ from ray import serve
 from pipelines.fakes.rehearsal import Conductor
 from serve_app.launch import RunningApplication, redeploy
 from tests.faults.processes import eventually, pids_of
-from tests.faults.talks import assert_done_once, rehearsed_config, submit, submitted
+from tests.faults.talks import assert_done_once, rehearsed_config, search, submit, submitted
 
 pytestmark = [pytest.mark.serve, pytest.mark.faults, pytest.mark.long, pytest.mark.timeout(900)]
 
 DEPLOYMENTS = ("Transcriber", "Diarizer", "Embedder", "PassageStore", "JobRunner", "Ingress")
 PAUSE_S = 0.3
+MORE_HITS = 150
+"""The changed setting: more than the 100 that are allowed before."""
 
 
 @dataclass
@@ -55,7 +57,7 @@ class Clients:
 def test_no_job_is_lost_and_no_request_fails(
     application: RunningApplication, conductor: Conductor, tmp_path: Path
 ) -> None:
-    changed = rehearsed_config(tmp_path, conductor, limits={"search_top_k": 99})
+    changed = rehearsed_config(tmp_path, conductor, limits={"search_top_k": MORE_HITS})
     conductor.hold("transcribe", after=20)
     running = submitted(application.url, "redeployed")
     eventually(lambda: len(conductor.calls("transcribe")) > 20, "the job is in the middle of transcribe")
@@ -71,6 +73,7 @@ def test_no_job_is_lost_and_no_request_fails(
     assert clients.failures == []
     assert clients.reads > 10
     assert_done_once(application.url, running, "redeployed")
+    assert search(application.url, "redeployed", MORE_HITS).is_success, "the changed config is in force"
     for job_id in clients.job_ids:
         assert_done_once(application.url, job_id)
 
