@@ -6,13 +6,13 @@ from typing import Protocol
 
 from pipelines.flows.chat_ports import ChatPorts
 from pipelines.flows.enhance_transcript import LanguagePorts
+from pipelines.passage_ports import PassageStore
 from pipelines.ports import (
     ArtifactStore,
     Diarizer,
     Embedder,
     JobQueue,
     LanguageModel,
-    PassageStore,
     RecordingReader,
     Reranker,
     Transcriber,

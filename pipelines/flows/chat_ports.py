@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from pipelines.domain.answer import SamplingOptions
-from pipelines.ports import Embedder, LanguageModel, PassageStore, Reranker
+from pipelines.passage_ports import PassageStore
+from pipelines.ports import Embedder, LanguageModel, Reranker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

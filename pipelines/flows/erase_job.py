@@ -4,7 +4,8 @@ from contextlib import suppress
 
 from pipelines.domain.job import JobKind
 from pipelines.errors import JobEnded
-from pipelines.ports import ArtifactStore, JobQueue, PassageStore
+from pipelines.passage_ports import PassageStore
+from pipelines.ports import ArtifactStore, JobQueue
 
 
 async def erase_job(

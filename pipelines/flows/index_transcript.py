@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from pipelines.domain.transcript import Transcript
-from pipelines.ports import Embedder, PassageStore
+from pipelines.passage_ports import PassageStore
+from pipelines.ports import Embedder
 from pipelines.steps.chunk_transcript import ChunkingOptions, PassageSource, chunk_transcript
 
 BATCH = 64

@@ -10,7 +10,8 @@ from pipelines.flows.recording_ports import ProcessingOptions
 from pipelines.flows.reindex_collection import ReindexPosition, reindex_collection
 from pipelines.flows.run_single_stage import SingleStage
 from pipelines.flows.stage_artifacts import artifact_key, load_artifact
-from pipelines.ports import ArtifactStore, CollectionReplacer, Embedder, PassageStore, StepRunner
+from pipelines.passage_ports import CollectionReplacer, PassageStore
+from pipelines.ports import ArtifactStore, Embedder, StepRunner
 
 _ALMOST = 0.99
 """The switch itself is still to come."""

@@ -9,7 +9,8 @@ from pipelines.domain.job import JobRequest
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.transcript import Transcript
 from pipelines.domain.understanding import EnhancementReport, UnderstandingReport
-from pipelines.ports import ArtifactStore, Diarizer, Embedder, PassageStore, RecordingReader, Transcriber
+from pipelines.passage_ports import PassageStore
+from pipelines.ports import ArtifactStore, Diarizer, Embedder, RecordingReader, Transcriber
 
 
 class Understanding(Protocol):

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from pipelines.domain.passage import Passage
-from pipelines.ports import CollectionReplacer, Embedder
+from pipelines.passage_ports import CollectionReplacer
+from pipelines.ports import Embedder
 
 BATCH = 64
 

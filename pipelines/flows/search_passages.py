@@ -8,7 +8,8 @@ from itertools import chain
 from pipelines.domain.model import Degradation, ModelInfo
 from pipelines.domain.passage import Embedding, Hit, Passage, SearchRequest, SearchResult
 from pipelines.errors import DependencyError, InvalidRequest, ModelError
-from pipelines.ports import Embedder, PassageStore, Reranker
+from pipelines.passage_ports import PassageStore
+from pipelines.ports import Embedder, Reranker
 from pipelines.steps.find_highlights import find_highlights
 from pipelines.steps.merge_hits import merge_hits
 

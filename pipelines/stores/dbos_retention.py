@@ -11,7 +11,8 @@ from dbos import DBOS, DBOSClient
 
 from pipelines.errors import NotFound
 from pipelines.flows.erase_job import erase_job
-from pipelines.ports import ArtifactStore, JobQueue, PassageStore
+from pipelines.passage_ports import PassageStore
+from pipelines.ports import ArtifactStore, JobQueue
 from pipelines.stores.artifact_leftovers import KeepsHouse, sweep_leftovers
 from pipelines.stores.dbos_records import ENDED, WORKFLOW
 

@@ -12,7 +12,7 @@ from pipelines.domain.passage import CollectionInfo
 from pipelines.errors import NotFound
 from pipelines.flows.submit_job import new_job_id
 from pipelines.flows.submit_request import require_no_reindexing
-from pipelines.ports import PassageStore
+from pipelines.passage_ports import PassageStore
 from serve_app.api.authentication import JobWriter, Searcher
 from serve_app.api.background import ACCEPTED, PriorityName, answer_with_job
 from serve_app.api.bodies import RequestBody

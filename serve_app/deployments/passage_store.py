@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipelines.ports import CollectionReplacer, PassageStore
+from pipelines.passage_ports import CollectionReplacer, PassageStore
 from serve_app.logs import configure_logs
 from serve_app.settings import Settings
 

@@ -14,7 +14,7 @@ from pipelines.fakes.models import FakeEmbedder
 from pipelines.fakes.passages import InMemoryPassageStore
 from pipelines.flows.reindex_collection import BATCH, ReindexPosition, reindex_collection
 from pipelines.flows.search_passages import search_passages
-from pipelines.ports import CollectionReplacer, PassageStore
+from pipelines.passage_ports import CollectionReplacer, PassageStore
 from pipelines.stores.qdrant_passages import QdrantPassageStore
 from tests.contracts.test_passage_store import PASSAGES, fill, passage
 
