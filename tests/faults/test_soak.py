@@ -119,9 +119,17 @@ def _files(folder: Path) -> list[str]:
 
 
 def _rows(database: Path) -> dict[str, int]:
-    """Return table → rows, of all tables that hold anything of a job."""
+    """Return table → rows that belong to a job. The hourly sweep keeps a record of itself for a while."""
     with closing(sqlite3.connect(database)) as connection:
-        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        kept = {"dbos_migrations", "workflow_schedules", "queues", "application_versions"}
-        counts = {name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names}
-    return {name: count for name, count in counts.items() if count and name not in kept}
+        columns = connection.execute(
+            "SELECT tables.name FROM sqlite_master AS tables, pragma_table_info(tables.name) AS columns"
+            " WHERE tables.type = 'table' AND columns.name = 'workflow_uuid'"
+        )
+        counts = {
+            name: connection.execute(
+                f"SELECT count(*) FROM \"{name}\" WHERE workflow_uuid NOT LIKE 'sched-%'"
+            ).fetchone()[0]
+            for (name,) in columns.fetchall()
+        }
+    assert len(counts) > 5
+    return {name: count for name, count in counts.items() if count}
