@@ -15,7 +15,7 @@ import pytest
 from pipelines.fakes.scripted_speech import Utterance, write_wav
 from tests.faults.application_process import ApplicationProcess, application_process
 from tests.faults.processes import eventually, roles
-from tests.faults.talks import await_end
+from tests.faults.talks import TLS, await_end
 from tests.serve.conftest import FAKE_MODELS, write_config
 
 pytestmark = [pytest.mark.serve, pytest.mark.faults, pytest.mark.long, pytest.mark.timeout(3600)]
@@ -67,7 +67,7 @@ def _soak(application: ApplicationProcess) -> list[Sample]:
 
 def _one_job(url: str) -> None:
     """Submit a job, see it succeed, and erase it."""
-    with httpx.Client(base_url=url, timeout=60.0) as client:
+    with httpx.Client(base_url=url, timeout=60.0, verify=TLS) as client:
         form = {"features": "raw_transcript,diarization,word_timestamps,index", "collection": "soak"}
         response = client.post("/v1/jobs", files={"file": ("short.wav", SHORT)}, data=form)
         assert response.status_code == 202, response.text
