@@ -6,6 +6,7 @@ import statistics
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -27,6 +28,8 @@ WARM_UP = 4
 """Samples that do not count: every thread's arena, every connection's statement cache and Ray's workers come to their
 size within some hundred jobs."""
 MOST_GROWTH = 0.02
+UNNOTICED_BYTES = 1.5e6
+"""So much may come on top in a process of which two percent is less: Ray's own two have 17 and 33 MB."""
 SHORT = write_wav(
     [Utterance(start_s=0.2, end_s=1.8, text="a short job"), Utterance(start_s=3.0, end_s=4.5, text="ends")]
 )
@@ -45,14 +48,13 @@ def test_a_thousand_short_jobs_leave_nothing(
         samples = _soak(application)
         with capsys.disabled():
             sys.stdout.write(f"\n{JOBS} jobs; anonymous memory by role, MB, in {SAMPLES} samples:\n{_table(samples)}\n")
-        eventually(lambda: application.held() == idle, f"Ray holds {idle} again, not {application.held()}")
+        eventually(lambda: _is_at_most(application.held(), idle), f"Ray holds {idle} again, not {application.held()}")
         zombies = [child for child in application.root.children(recursive=True) if child.status() == "zombie"]
         assert zombies == []
         assert _files(tmp_path / "data" / "artifacts") == []
         assert _rows(tmp_path / "data" / "jobs.sqlite") == {}
         assert _files(temporary) == []
-    grown = {role: round(growth, 4) for role, growth in _growth(samples).items() if growth > MOST_GROWTH}
-    assert grown == {}, "memory grew by more than two percent after the warm-up"
+    assert {role: growth for role, growth in _growth(samples).items() if _is_too_much(growth)} == {}
 
 
 def _soak(application: ApplicationProcess) -> list[Sample]:
@@ -90,15 +92,32 @@ def _memory(root: psutil.Process) -> Sample:
     return {role: sum(sizes) / len(sizes) for role, sizes in found.items()}
 
 
-def _growth(samples: list[Sample]) -> dict[str, float]:
-    """Return by how much each role's memory grew from the first quarter after the warm-up to the last quarter."""
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """Bytes in the first quarter after the warm-up, and in the last."""
+
+    before: float
+    after: float
+
+    @property
+    def share(self) -> float:
+        """By how much of itself it grew."""
+        return self.after / self.before - 1
+
+
+def _growth(samples: list[Sample]) -> dict[str, Growth]:
+    """Return how each role's memory grew, of those that were there throughout."""
     warm = samples[WARM_UP:]
     quarter = len(warm) // 4
     return {
-        role: _median(role, warm[-quarter:]) / _median(role, warm[:quarter]) - 1
+        role: Growth(_median(role, warm[:quarter]), _median(role, warm[-quarter:]))
         for role in warm[0]
         if all(role in sample for sample in warm)
     }
+
+
+def _is_too_much(growth: Growth) -> bool:
+    return growth.share > MOST_GROWTH and growth.after - growth.before > UNNOTICED_BYTES
 
 
 def _median(role: str, samples: list[Sample]) -> float:
@@ -106,12 +125,14 @@ def _median(role: str, samples: list[Sample]) -> float:
 
 
 def _table(samples: list[Sample]) -> str:
-    growth = _growth(samples)
     return "\n".join(
-        f"{role:18} {' '.join(f'{sample.get(role, 0) / 1e6:6.1f}' for sample in samples)}"
-        f"  {growth.get(role, float('nan')):+.2%}"
-        for role in sorted({role for sample in samples for role in sample})
+        f"{role:16} {' '.join(f'{sample.get(role, 0) / 1e6:5.1f}' for sample in samples)}  {growth.share:+.2%}"
+        for role, growth in sorted(_growth(samples).items())
     )
+
+
+def _is_at_most(held: dict[str, float], before: dict[str, float]) -> bool:
+    return all(value <= before[name] for name, value in held.items())
 
 
 def _files(folder: Path) -> list[str]:
