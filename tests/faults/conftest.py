@@ -9,6 +9,9 @@ from pipelines.fakes.rehearsal import Conductor
 from serve_app.launch import RunningApplication, serving
 from tests.faults.talks import rehearsed_config
 
+QUICK = {"timeout_s": 30.0, "retries": 3, "failures_to_open": 5, "open_s": 2.0}
+"""The artifact store's policy, but for its breaker, for which no test should wait half a minute."""
+
 
 @pytest.fixture(scope="package")
 def stage_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -19,7 +22,7 @@ def stage_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="package")
 def application(stage_folder: Path) -> Iterator[RunningApplication]:
     """The application on real Ray Serve."""
-    config = rehearsed_config(stage_folder, Conductor(stage_folder / "rehearsal"))
+    config = rehearsed_config(stage_folder, Conductor(stage_folder / "rehearsal"), resilience={"artifacts": QUICK})
     with serving(config, port=0, data=stage_folder / "data", whole=True) as application:
         yield application
 

@@ -12,9 +12,10 @@ import httpx
 import pytest
 
 from pipelines.fakes.rehearsal import Conductor
+from pipelines.flows.transcription_waves import WAVE_WINDOWS
 from serve_app.launch import RunningApplication
 from tests.faults.processes import eventually, kill, pids_of
-from tests.faults.talks import SENTENCES, assert_done_once, passages, search, submit, submitted
+from tests.faults.talks import assert_done_once, passages, search, submit, submitted
 
 pytestmark = [pytest.mark.serve, pytest.mark.faults]
 
@@ -57,7 +58,7 @@ def test_an_artifact_folder_that_cannot_be_written_is_waited_for(
     eventually(lambda: len(conductor.calls("transcribe")) > 4, "the job is in the middle of transcribe")
     with _unwritable(application.data_folder / "artifacts"):
         conductor.release("transcribe")
-        eventually(lambda: len(conductor.calls("transcribe")) >= SENTENCES, "all windows are decoded")
+        eventually(lambda: len(conductor.calls("transcribe")) >= WAVE_WINDOWS, "a wave of windows is to be written")
         refused = submit(application.url)
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "artifact_store_unavailable")
         assert int(refused.headers["retry-after"]) > 0
