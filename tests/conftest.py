@@ -8,10 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import serve_app  # noqa: F401 — switches off usage statistics before any library is imported
 
 GUARD = Path(__file__).parent / "network_guard"
+
+# No test may depend on how busy the machine is, nor on what an earlier run has found.
+settings.register_profile("suite", deadline=None, derandomize=True, database=None)
+settings.load_profile("suite")
 
 
 def pytest_configure(config: pytest.Config) -> None:
