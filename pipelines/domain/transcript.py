@@ -1,6 +1,6 @@
 """Text with times and speakers, from single windows up to the whole recording."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Task = Literal["transcribe", "translate"]
@@ -51,6 +51,10 @@ class Transcript:
     def speakers(self) -> tuple[str, ...]:
         """Distinct speakers in the order in which they first speak."""
         return tuple(dict.fromkeys(segment.speaker for segment in self.segments if segment.speaker))
+
+    def without_words(self) -> "Transcript":
+        """The same transcript without word times, for whoever did not ask for them."""
+        return replace(self, segments=tuple(replace(segment, words=()) for segment in self.segments))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

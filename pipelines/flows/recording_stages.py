@@ -102,6 +102,8 @@ class RecordingStages:
             transcribed = await self._load(Stage.TRANSCRIBE, Transcribed)
             diarized = await self._load(Stage.DIARIZE, Diarized)
             transcript = await asyncio.to_thread(assign_speakers, transcribed.report.transcript, diarized.diarization)
+            if Feature.WORD_TIMESTAMPS not in self._job.request.features:
+                transcript = transcript.without_words()
             return Attributed(transcript=transcript, seconds=_since(started))
 
         done = await made_once(self._ports.artifacts, self._key(Stage.ATTRIBUTE), Attributed, make)
@@ -172,7 +174,8 @@ class RecordingStages:
         return TranscriptionOptions(
             language=request.language,
             prompt=request.prompt,
-            word_timestamps=Feature.WORD_TIMESTAMPS in request.features,
+            # Speakers are put on words: without their times, a segment would be cut where its letters guess the change.
+            word_timestamps=bool({Feature.WORD_TIMESTAMPS, Feature.DIARIZATION} & set(request.features)),
         )
 
     def _diarization_options(self) -> DiarizationOptions:

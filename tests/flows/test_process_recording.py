@@ -96,6 +96,31 @@ class TestResult:
         assert set(result.versions) == {"pipeline", "asr"}
         assert result.speakers == ()
 
+    @pytest.mark.parametrize(
+        ("features", "timed", "shown"),
+        [
+            ((Feature.RAW_TRANSCRIPT,), False, False),
+            ((Feature.DIARIZATION,), True, False),
+            ((Feature.DIARIZATION, Feature.WORD_TIMESTAMPS), True, True),
+        ],
+    )
+    async def test_speakers_are_put_on_timed_words_which_only_those_see_who_asked(
+        self, features: tuple[Feature, ...], timed: bool, shown: bool
+    ) -> None:
+        asked = set()
+
+        class RecordingTranscriber(FakeTranscriber):
+            async def transcribe(self, window: Window, options: TranscriptionOptions) -> WindowTranscript:
+                asked.add(options.word_timestamps)
+                return await super().transcribe(window, options)
+
+        job, ports = new_job(*features), await fake_ports(transcriber=RecordingTranscriber())
+        await run(job, ports)
+        transcript = (await load_stage_outputs(ports.artifacts, job.tenant, job.job_id)).transcript
+        assert transcript is not None
+        assert asked == {timed}
+        assert all(bool(segment.words) == shown for segment in transcript.segments)
+
     async def test_steps_start_in_one_order(self) -> None:
         steps = InMemoryStepRunner()
         await run(new_job(*EVERYTHING, *LANGUAGE), await fake_ports(understanding=ShoutingUnderstanding()), steps)
