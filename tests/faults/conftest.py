@@ -22,9 +22,12 @@ def stage_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="package")
 def application(stage_folder: Path) -> Iterator[RunningApplication]:
     """The application on real Ray Serve."""
-    config = rehearsed_config(stage_folder, Conductor(stage_folder / "rehearsal"), resilience={"artifacts": QUICK})
-    with serving(config, port=0, data=stage_folder / "data", whole=True) as application:
-        yield application
+    conductor = Conductor(stage_folder / "rehearsal")
+    config = rehearsed_config(stage_folder, conductor, resilience={"artifacts": QUICK})
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("HELD_FILES", str(conductor.folder))  # see tests/network_guard/held_files.py
+        with serving(config, port=0, data=stage_folder / "data", whole=True) as application:
+            yield application
 
 
 @pytest.fixture

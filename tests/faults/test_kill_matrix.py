@@ -1,6 +1,7 @@
 """Every process of the application, killed in the middle of every stage: no job is lost, none finishes twice.
 
-A fake model that is held (``pipelines/fakes/rehearsal.py``) keeps a stage in its middle while a process is killed.
+A fake model that is held (``pipelines/fakes/rehearsal.py``) keeps a stage in its middle while a process is killed; so
+does a file that is held (``tests/network_guard/held_files.py``) where a stage asks no model.
 """
 
 import pytest
@@ -13,8 +14,18 @@ from tests.faults.talks import IN_FLIGHT, assert_done_once, repeated_windows, su
 
 pytestmark = [pytest.mark.serve, pytest.mark.faults]
 
-STAGES = {"transcribe": WAVE_WINDOWS + 2, "diarize": 0, "embed": 0}
-"""Verb that is held → how many of its calls go through before: a wave of windows is finished, and the next begun."""
+STAGES = {
+    "read-recording": 0,
+    "transcribe": WAVE_WINDOWS + 2,
+    "diarize": 0,
+    "write-attribute.json": 0,
+    "embed": 0,
+    "write-index.json": 0,
+    "write-result.json": 0,
+}
+"""Verb that is held → how many of its calls go through before. In order: the stage prepare; transcribe, where a wave of
+windows is finished and the next begun; diarize; attribute; index, before the vectors and after they are stored; and the
+result, before it is there for others."""
 VICTIMS = ("Transcriber", "Diarizer", "Embedder", "PassageStore", "JobRunner", "Ingress", CONTROLLER)
 SAMPLE = {("Transcriber", "transcribe"), ("JobRunner", "transcribe"), ("JobRunner", "embed")}
 """What `make test` runs of the matrix; the rest is `make test-faults`."""
@@ -35,7 +46,7 @@ def test_a_killed_process_costs_only_what_was_in_flight(
     application: RunningApplication, conductor: Conductor, victim: str, verb: str
 ) -> None:
     conductor.hold(verb, after=STAGES[verb])
-    collection = f"{victim}-{verb}".lower()
+    collection = f"{victim}-{verb.partition('.')[0]}".lower()
     job_id = submitted(application.url, collection)
     eventually(lambda: len(conductor.calls(verb)) > STAGES[verb], f"the job is in the middle of {verb}")
     killed = pids_of(victim)

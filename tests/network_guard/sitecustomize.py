@@ -42,3 +42,7 @@ def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
 
 if "NETWORK_GUARD_LOG" in os.environ:
     sys.addaudithook(_refuse)
+if "HELD_FILES" in os.environ:
+    from held_files import hold
+
+    sys.addaudithook(hold)
