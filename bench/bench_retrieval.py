@@ -1,8 +1,9 @@
 """Does search find the moment? Dense, sparse and hybrid, by kind of question and by how passages are cut.
 
-    python -m bench.bench_retrieval [--talks 24] [--corpus talks recordings training check] [--cuts] [--evidence]
+    python -m bench retrieval [--talks 24] [--deals 3] [--corpus talks recordings training check] [--cuts] [--evidence]
 
-``talks`` and ``recordings`` are the benchmark; ``training`` is what the fusion was tuned on, ``check`` the same facts
+``talks`` and ``recordings`` are the benchmark (the talks are dealt anew several times, because with one deal a single
+question of a slice weighs 0.03); ``training`` is what the fusion was tuned on, ``check`` the same facts
 dealt into other talks.
 
 Runs the product's own flows over Qdrant in memory and all-MiniLM. A few minutes on two cores; no network.
@@ -42,6 +43,7 @@ CUTS: Mapping[str, ChunkingOptions] = {
     "120–180 words": ChunkingOptions(target_words=120, max_words=180, min_words=30, overlap_words=0),
 }
 DEPTH = 10
+Deal = tuple[Sequence[Talk], Sequence[Question]]
 
 
 class RememberingEmbedder:
@@ -141,21 +143,35 @@ def print_evidence(questions: Sequence[Question], found: Sequence[Sequence[Hit]]
         print(f"| {similar:.2f} | {fmean(negatives):.2f} | {fmean(positives):.2f} |")
 
 
-def corpus(name: str, count: int) -> tuple[tuple[Talk, ...], tuple[Question, ...]]:
-    """Return talks and questions; only the first two kinds are the benchmark."""
+def corpus(name: str, count: int, deals: int) -> Sequence[Deal]:
+    """Return talks with their questions, dealt once or several times; only the first two kinds are the benchmark."""
     if name == "recordings":
-        return sample_recordings()
+        return [sample_recordings()]
     if name == "talks":
-        return make_talks(count)
+        return [make_talks(count, seed=7 + deal) for deal in range(deals)]
     training = name == "training"
-    return make_talks(count if training else count // 2, seed=101 if training else 202, source=training_facts)
+    return [make_talks(count if training else count // 2, seed=101 if training else 202, source=training_facts)]
 
 
-async def print_cuts(embedder: Embedder, talks: Sequence[Talk], questions: Sequence[Question]) -> None:
+async def ask_deals(
+    embedder: Embedder, deals: Sequence[Deal], cut: ChunkingOptions, modes: Sequence[SearchMode]
+) -> tuple[int, list[Question], dict[SearchMode, list[tuple[Hit, ...]]]]:
+    """Ask each deal its own questions; return the number of passages, the questions, and what each mode found."""
+    total, asked, found = 0, list[Question](), {mode: list[tuple[Hit, ...]]() for mode in modes}
+    for talks, questions in deals:
+        count, hits = await ask_all(embedder, talks, questions, cut, modes)
+        total += count
+        asked += questions
+        for mode in modes:
+            found[mode] += hits[mode]
+    return total, asked, found
+
+
+async def print_cuts(embedder: Embedder, deals: Sequence[Deal]) -> None:
     """Print a row a way of cutting."""
     print("\n| passages | how many | recall@5 | MRR@10 | nDCG@10 |\n| --- | --- | --- | --- | --- |")
     for name, cut in CUTS.items():
-        count, found = await ask_all(embedder, talks, questions, cut, ("hybrid",))
+        count, questions, found = await ask_deals(embedder, deals, cut, ("hybrid",))
         cells = " | ".join(f"{value:.3f}" for value in by_slice(questions, found["hybrid"])["mean"].values())
         print(f"| {name} | {count} | {cells} |", flush=True)
 
@@ -166,14 +182,15 @@ async def run(options: argparse.Namespace) -> None:
     try:
         embedder = RememberingEmbedder(engine)
         for name in options.corpus:
-            talks, questions = corpus(name, options.talks)
-            count, found = await ask_all(embedder, talks, questions, ChunkingOptions(), MODES)
-            print(f"\n{name}: {len(talks)} recordings, {count} passages, {len(questions)} questions, all-MiniLM-L6-v2")
+            deals = corpus(name, options.talks, options.deals)
+            count, questions, found = await ask_deals(embedder, deals, ChunkingOptions(), MODES)
+            size = f"{sum(len(talks) for talks, _ in deals)} recordings, {count} passages, {len(questions)} questions"
+            print(f"\n{name}: {size}, dealt {len(deals)} times, all-MiniLM-L6-v2")
             print_modes(questions, found)
             if name == "talks" and options.evidence:
                 print_evidence(questions, found["hybrid"])
         if options.cuts:
-            await print_cuts(embedder, *corpus("talks", options.talks))
+            await print_cuts(embedder, corpus("talks", options.talks, options.deals))
     finally:
         engine.close()
 
@@ -181,7 +198,8 @@ async def run(options: argparse.Namespace) -> None:
 def main() -> None:
     """Read the options and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--talks", type=int, default=24)
+    parser.add_argument("--talks", type=int, default=24, help="recordings in a deal")
+    parser.add_argument("--deals", type=int, default=3, help="how often the facts are dealt into talks")
     parser.add_argument("--corpus", nargs="+", choices=CORPORA, default=CORPORA[:2])
     parser.add_argument("--cuts", action="store_true", help="compare ways of cutting passages")
     parser.add_argument("--evidence", action="store_true", help="show what the evidence thresholds let through")

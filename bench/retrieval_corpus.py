@@ -100,6 +100,17 @@ _PLACES = "Lisbon Oslo Turin Ghent Malmo Bergen Graz Lyon Porto Basel Krakow Bru
 _THINGS = "printer bicycle oven camera heater lamp keyboard tent kettle drill scooter radio carpet mixer saddle"
 _SUBJECTS = "membranes tariffs glaciers enzymes contracts sonnets vectors volcanoes mergers fungi comets verbs"
 NAMES, PLACES, THINGS, SUBJECTS = (words.split() for words in (_NAMES, _PLACES, _THINGS, _SUBJECTS))
+NAME_FORMS: Sequence[tuple[str, str]] = (
+    ("Doctor {name} from {place} is going to give the lecture about {subject}.", "What will {name} talk about?"),
+    ("Mister {name} will take over the office in {place} after the summer.", "Which branch will {name} lead?"),
+    ("{name} broke an arm on the ski slope and stays at home.", "What injury does {name} have?"),
+    ("Nobody but {name} knows the code of the safe.", "Which secret is only known to {name}?"),
+    ("It was {name} who complained that the soup was cold.", "What did {name} not like?"),
+    ("Since Tuesday {name} has been using my parking space.", "Where does {name} leave the car?"),
+    ("We owe {name} an apology for the delay.", "Why must we say sorry to {name}?"),
+    ("In {place}, {name} plays the organ every Sunday.", "Which instrument can {name} play?"),
+)
+"""What is said of somebody, and what is asked, in many forms: with two, the slice would measure two sentences."""
 FILLERS = (
     "Good morning everybody and thank you for being here.",
     "Let me just find the right page.",
@@ -162,12 +173,11 @@ def make_talks(
 def _facts(draw: random.Random) -> Iterator[Fact]:
     for said, question in PARAPHRASES:
         yield Fact(said=said, question=question, slice="paraphrases")
-    for name, other in zip(NAMES, draw.sample(NAMES, len(NAMES)), strict=True):
-        place, subject = draw.choice(PLACES), draw.choice(SUBJECTS)
-        said = f"Doctor {name} from {place} is going to give the lecture about {subject}."
-        yield Fact(said=said, question=f"What will {name} talk about?", slice="names")
-        said = f"Mister {other} will take over the office in {place} after the summer."
-        yield Fact(said=said, question=f"Which branch will {other} lead?", slice="names")
+    for place, name in enumerate(NAMES):
+        for said, question in (NAME_FORMS[place % len(NAME_FORMS)], NAME_FORMS[(place + 3) % len(NAME_FORMS)]):
+            city, subject = draw.choice(PLACES), draw.choice(SUBJECTS)
+            said_of = said.format(name=name, place=city, subject=subject)
+            yield Fact(said=said_of, question=question.format(name=name), slice="names")
     for name in NAMES:
         number, price, thing = draw.randrange(1_000, 9_999), draw.randrange(20, 400), draw.choice(THINGS)
         said = f"The order number is {number}, for a {thing}, and you paid {price} euros."
