@@ -19,6 +19,7 @@ class Word:
     """A word that was heard, and when."""
 
     text: str
+    """With the space before it, where one is: an apostrophe splits a word in two that is written as one."""
     start_s: float
     end_s: float
 
@@ -60,7 +61,7 @@ def hear(model: Any, samples: Samples, *, batched: bool, timestamps: bool, voice
     else:
         segments, _ = model.transcribe(samples, **options)
     return [
-        Word(text=word.word.strip(), start_s=word.start, end_s=word.end)
+        Word(text=word.word, start_s=word.start, end_s=word.end)
         for segment in segments
         for word in segment.words or ()
     ]
@@ -68,7 +69,7 @@ def hear(model: Any, samples: Samples, *, batched: bool, timestamps: bool, voice
 
 def as_text(words: Sequence[Word]) -> str:
     """The words, normalized for counting."""
-    return normalize(" ".join(word.text for word in words))
+    return normalize("".join(word.text for word in words))
 
 
 def word_error_rate(references: Sequence[str], heard: Sequence[str]) -> float:

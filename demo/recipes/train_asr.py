@@ -53,7 +53,7 @@ class Trainer:
             self.model.load_initial(options.initial)
         self.model.whisper.model.encoder.requires_grad_(not options.freeze_encoder)
         learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.AdamW(learning, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
+        self.optimizer = torch.optim.AdamW(learning, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
         self.step, self.elapsed_s = 0, 0.0
         self.losses = {"tokens": 0.0, "characters": 0.0}
 
@@ -151,6 +151,8 @@ class Trainer:
             state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
+            for group in self.optimizer.param_groups:
+                group["fused"] = True  # a state of an earlier version brings its own way with it
             self.step, self.elapsed_s, self.losses = state["step"], state["elapsed_s"], state["losses"]
 
     def run(self) -> None:
@@ -203,6 +205,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
+    torch.set_flush_denormal(True)
     Trainer(options).run()
 
 

@@ -4,6 +4,7 @@ Prompts are made per window, so that one batch may hold windows of different lan
 ``faster_whisper.BatchedInferencePipeline`` cannot do. Everything else follows faster-whisper 1.2.1.
 """
 
+import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,8 @@ _END_FRAMES = 200
 preprocessor_config.json. It is given that much, and two seconds in which to notice that speech has ended."""
 _PREPENDED = "\"'“¿([{-"
 _APPENDED = "\"'.。,，!！?？:：”)]}、"
+_CONTRACTED = re.compile(r"['’]\w")
+"""A piece that belongs to the word before it: an apostrophe that is a token of its own splits "o'clock" in two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +202,7 @@ class WhisperDecoder:
             own = [text if mine is tokenizer else [] for text, mine in zip(texts, tokenizers, strict=True)]
             for position, found in enumerate(self.model.find_alignment(tokenizer, own, encoded, frames)):
                 if tokenizers[position] is tokenizer:
-                    words[position] = _words(found)
+                    words[position] = join_pieces(found)
         return words
 
     def _new_tokenizer(self, language: str, task: Task) -> Any:
@@ -254,18 +257,36 @@ def _spans(tokens: Sequence[int], tokenizer: Any) -> tuple[TokenSpan, ...]:
     return tuple(spans)
 
 
-def _words(alignment: list[dict[str, Any]]) -> tuple[AlignedWord, ...]:
+def join_pieces(alignment: list[dict[str, Any]]) -> tuple[AlignedWord, ...]:
+    """Return whole words with their punctuation, from what ``WhisperModel.find_alignment`` made of one window."""
     from faster_whisper.transcribe import merge_punctuations
 
     merge_punctuations(alignment, _PREPENDED, _APPENDED)
-    return tuple(
-        AlignedWord(
-            text=word["word"],
-            tokens=len(word["tokens"]),
-            start_s=float(word["start"]),
-            end_s=float(word["end"]),
-            probability=float(word["probability"]),
+    words: list[AlignedWord] = []
+    for found in alignment:
+        if not found["word"]:
+            continue
+        word = AlignedWord(
+            text=found["word"],
+            tokens=len(found["tokens"]),
+            start_s=float(found["start"]),
+            end_s=float(found["end"]),
+            probability=float(found["probability"]),
         )
-        for word in alignment
-        if word["word"]
+        if words and _CONTRACTED.match(word.text):
+            words[-1] = _joined(words[-1], word)
+        else:
+            words.append(word)
+    return tuple(words)
+
+
+def _joined(first: AlignedWord, second: AlignedWord) -> AlignedWord:
+    tokens = first.tokens + second.tokens
+    probability = (first.probability * first.tokens + second.probability * second.tokens) / tokens
+    return AlignedWord(
+        text=first.text + second.text,
+        tokens=tokens,
+        start_s=first.start_s,
+        end_s=second.end_s,
+        probability=probability,
     )

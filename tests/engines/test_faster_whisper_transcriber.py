@@ -18,6 +18,7 @@ from pipelines.engines.whisper_decoding import (
     Features,
     LanguageRequest,
     TokenSpan,
+    join_pieces,
 )
 from pipelines.errors import ModelOutOfMemory, ModelUnavailable, NotAvailable
 from pipelines.samples import Samples
@@ -162,6 +163,17 @@ async def test_words_give_segments_where_the_model_wrote_no_times() -> None:
     segments = [(segment.text, segment.start_s, segment.end_s) for segment in transcript.segments]
     assert segments[0] == ("One two.", 101.0, 102.0)
     assert segments[1] == ("Three.", 104.5, 108.0)
+
+
+def test_an_apostrophe_does_not_split_a_word() -> None:
+    pieces = [(" ten", 0.0), (" o", 0.4), ("'clock", 0.5), (".", 0.9), (" '", 1.0), ("Yes", 1.1), ("'", 1.3)]
+    alignment = [
+        {"word": text, "tokens": [0], "start": start_s, "end": start_s + 0.1, "probability": 0.5}
+        for text, start_s in pieces
+    ]
+    words = join_pieces(alignment)
+    assert [word.text for word in words] == [" ten", " o'clock.", " 'Yes'"]
+    assert (words[1].start_s, words[1].end_s, words[1].tokens) == (0.4, 0.6, 3)
 
 
 async def test_a_batch_mixes_what_may_share_one_and_nothing_else() -> None:
