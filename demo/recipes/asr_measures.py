@@ -61,9 +61,7 @@ def hear(model: Any, samples: Samples, *, batched: bool, timestamps: bool, voice
     else:
         segments, _ = model.transcribe(samples, **options)
     return [
-        Word(text=word.word, start_s=word.start, end_s=word.end)
-        for segment in segments
-        for word in segment.words or ()
+        Word(text=word.word, start_s=word.start, end_s=word.end) for segment in segments for word in segment.words or ()
     ]
 
 
