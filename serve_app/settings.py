@@ -230,7 +230,7 @@ class RunnerSettings(Section):
     """Jobs at once in one runner."""
     concurrency_per_tenant: int = Field(default=2, gt=0)
     """Jobs at once of one tenant, so that one tenant's hundred recordings do not hold up another's one."""
-    polling_interval_s: float = Field(default=0.05, gt=0)
+    polling_interval_s: float = Field(default=0.1, gt=0)
     """How often the queue is looked at; small where pick-up must be quick and the database is local."""
 
 

@@ -29,19 +29,30 @@ LONGEST_S = 13.5
 NO_SPEECH_SHARE = 0.05
 
 
-def make_shard(path: Path, seed: int, count: int, synthesizers: tuple[Synthesizer, ...], grammar: str) -> Path:
-    """Make one shard of `count` recordings."""
+def make_shard(
+    path: Path,
+    seed: int,
+    count: int,
+    synthesizers: tuple[Synthesizer, ...],
+    grammar: str,
+    silent: float = NO_SPEECH_SHARE,
+) -> Path:
+    """Make one shard of `count` recordings, of which a share of `silent` holds nobody."""
     rng = random.Random(seed)
     noise = np.random.default_rng(seed)
-    write_shard(path, [make_recording(rng, noise, synthesizers, grammar) for _ in range(count)])
+    write_shard(path, [make_recording(rng, noise, synthesizers, grammar, silent) for _ in range(count)])
     return path
 
 
 def make_recording(
-    rng: random.Random, noise: np.random.Generator, synthesizers: tuple[Synthesizer, ...], grammar: str = "basic"
+    rng: random.Random,
+    noise: np.random.Generator,
+    synthesizers: tuple[Synthesizer, ...],
+    grammar: str = "basic",
+    silent: float = NO_SPEECH_SHARE,
 ) -> Recording:
     """One recording of one to three sentences, or of nobody, as some microphone heard it."""
-    if rng.random() < NO_SPEECH_SHARE:
+    if rng.random() < silent:
         return Recording(features=log_mel(make_silence(rng, noise)), sentences=())
     samples, sentences = say_sentences(rng, synthesizers, grammar)
     return Recording(features=log_mel(augment(samples, noise)), sentences=sentences)
@@ -110,11 +121,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--synthesizers", nargs="+", choices=list(SYNTHESIZER_SHARES), default=list(SYNTHESIZER_SHARES))
     parser.add_argument("--grammar", choices=list(GRAMMARS), default="basic")
+    parser.add_argument("--silent", type=float, default=NO_SPEECH_SHARE, help="share of recordings without speech")
     options = parser.parse_args(arguments)
     options.folder.mkdir(parents=True, exist_ok=True)
     paths = [options.folder / f"shard-{index:04d}.npz" for index in range(options.shards)]
     jobs = [
-        (path, options.seed * 1_000_000 + index, options.recordings, tuple(options.synthesizers), options.grammar)
+        (
+            path,
+            options.seed * 1_000_000 + index,
+            options.recordings,
+            tuple(options.synthesizers),
+            options.grammar,
+            options.silent,
+        )
         for index, path in enumerate(paths)
         if not path.exists()
     ]

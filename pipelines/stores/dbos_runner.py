@@ -42,7 +42,7 @@ class RunnerOptions:
     """Jobs at once in this runner."""
     concurrency_per_tenant: int = 2
     """Jobs at once of one tenant in this runner."""
-    polling_interval_s: float = 0.05
+    polling_interval_s: float = 0.1
     """How often the queue is looked at."""
     executor_id: str | None = None
     """None: on SQLite always the same, so that a successor takes over what this runner leaves; else a unique one."""

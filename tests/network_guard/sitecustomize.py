@@ -4,6 +4,7 @@ Each attempt is written to the file that NETWORK_GUARD_LOG names, and refused. A
 without a packet being sent (Ray learns its own address that way), so only streams count.
 """
 
+import importlib
 import ipaddress
 import os
 import socket
@@ -43,6 +44,4 @@ def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
 if "NETWORK_GUARD_LOG" in os.environ:
     sys.addaudithook(_refuse)
 if "HELD_FILES" in os.environ:
-    from held_files import hold
-
-    sys.addaudithook(hold)
+    sys.addaudithook(importlib.import_module("held_files").hold)

@@ -51,6 +51,43 @@ def test_a_flicker_is_smoothed_only_inside_a_sentence(
 
 
 @pytest.mark.parametrize(
+    ("text", "turns", "expected"),
+    [
+        # a turn that begins late or ends early by some words of a sentence
+        (
+            "The app is stable but payment is slow.",
+            [(0, 1, 0), (1, 4, 1)],
+            ["1 The app is stable but payment is slow."],
+        ),
+        ("It is nine thousand dollars. Good.", [(0, 2, 0), (2, 3, 1)], ["0 It is nine thousand dollars.", "1 Good."]),
+        # a sentence that two people share evenly, and one of an unknown length, stay as they were heard
+        ("We could perhaps no we cannot.", [(0, 1.5, 0), (1.5, 3, 1)], ["0 We could perhaps", "1 no we cannot."]),
+        ("it is nine thousand dollars well", [(0, 2, 0), (2, 3, 1)], ["0 it is nine thousand", "1 dollars well"]),
+    ],
+)
+def test_a_sentence_that_somebody_says_nearly_all_of_is_theirs(
+    text: str, turns: list[tuple[float, float, int]], expected: list[str]
+) -> None:
+    made = assign_speakers(transcript(segment(text, 0, turns[-1][1], timed=True)), diarization(*turns))
+    assert [f"{(piece.speaker or '')[-1]} {piece.text}" for piece in made.segments] == expected
+
+
+def test_a_pause_inside_a_sentence_ends_what_belongs_together() -> None:
+    words = [
+        ("So", 0.0, 0.4),
+        ("we", 0.4, 0.7),
+        ("yes", 1.4, 1.7),
+        ("agree", 1.7, 2.4),
+        ("to", 2.4, 2.6),
+        ("it.", 2.6, 3.0),
+    ]
+    timed = tuple(Word(text=text, start_s=start_s, end_s=end_s) for text, start_s, end_s in words)
+    spoken = Segment(id=0, start_s=0, end_s=3, text=" ".join(word.text for word in timed), words=timed)
+    made = assign_speakers(transcript(spoken), diarization((0.0, 1.0, 0), (1.0, 3.0, 1)))
+    assert attributed(made) == [("SPEAKER_00", "So we"), ("SPEAKER_01", "yes agree to it.")]
+
+
+@pytest.mark.parametrize(
     ("said", "expected"),
     [
         # a sentence's first word goes with what follows, across the border between turns at 1.0 s
