@@ -27,8 +27,8 @@ _ENVIRONMENT = {
     "RAY_worker_niceness": "0",  # Ray's 15 lets whatever else runs on a laptop starve what its user is waiting for
     "RAY_task_events_report_interval_ms": "0",  # else every task is remembered, for a dashboard that is not there
     "OMP_NUM_THREADS": "2",
-    # An application that nobody uses should cost next to nothing: Serve looks after seven replicas four times a second and
-    # not ten times, its counters travel every second and not every tenth of one, and this machine's own figures,
+    # An application that nobody uses should cost next to nothing: Serve looks after its replicas four times a second
+    # and not ten times, its counters travel every second and not every tenth of one, and this machine's own figures,
     # which nobody collects here, are taken twice a minute.
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.25",
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",
