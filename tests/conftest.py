@@ -38,6 +38,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     Path(os.environ["NETWORK_GUARD_LOG"]).unlink(missing_ok=True)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep each package together, in whatever order it was put: an application that a package shares starts once."""
+    first = {package: place for place, package in reversed([*enumerate(item.path.parent for item in items)])}
+    items.sort(key=lambda item: first[item.path.parent])
+
+
 @pytest.fixture(autouse=True, scope="session")
 def nothing_left_this_machine() -> Iterator[None]:
     """Fail the session if any process of it tried to connect elsewhere."""

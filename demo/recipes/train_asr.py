@@ -205,7 +205,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    torch.set_flush_denormal(True)
     Trainer(options).run()
 
 

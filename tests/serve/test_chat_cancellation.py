@@ -25,6 +25,7 @@ pytestmark = pytest.mark.serve
 DEADLINE_S = 30.0
 """For what has to begin before the client leaves: not what is measured."""
 LIMIT_S = 1.0
+ATTEMPTS = 3
 QUESTION = "When is the deadline next Friday?"
 
 
@@ -124,17 +125,24 @@ def leave_once(begun: threading.Event, application: RunningApplication, body: di
         assert begun.wait(DEADLINE_S)
 
 
+def assert_noticed(stage: Stage, words: tuple[str, ...], body: dict[str, Any]) -> None:
+    """Leave until that is noticed in time: always soon, and within ``LIMIT_S`` where nothing holds this machine up."""
+    for _ in range(ATTEMPTS):
+        model = stage.play(*words)
+        leave_once(model.began, stage.application, body)
+        if model.left.wait(LIMIT_S):
+            return
+        assert model.left.wait(DEADLINE_S)
+    raise AssertionError(f"nobody noticed within {LIMIT_S} s")
+
+
 @pytest.mark.parametrize("words", [("Friday",), ()], ids=["in-an-answer", "before-its-first-word"])
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 def test_leaving_stops_the_generation(stage: Stage, stream: bool, words: tuple[str, ...]) -> None:
-    model = stage.play(*words)
-    leave_once(model.began, stage.application, {"question": QUESTION, "stream": stream})
-    assert model.left.wait(LIMIT_S)
+    assert_noticed(stage, words, {"question": QUESTION, "stream": stream})
 
 
 def test_leaving_stops_the_rewriting_that_comes_before_retrieval(stage: Stage) -> None:
-    model = stage.play()
     turns = [("user", "Tell me about the project."), ("assistant", "It has a deadline."), ("user", "When is it?")]
     messages = [{"role": role, "content": content} for role, content in turns]
-    leave_once(model.began, stage.application, {"messages": messages, "stream": True})
-    assert model.left.wait(LIMIT_S)
+    assert_noticed(stage, (), {"messages": messages, "stream": True})
