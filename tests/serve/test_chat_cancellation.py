@@ -25,7 +25,9 @@ pytestmark = pytest.mark.serve
 DEADLINE_S = 30.0
 """For what has to begin before the client leaves: not what is measured."""
 LIMIT_S = 1.0
+"""What is promised, where nothing else holds this machine up …"""
 ATTEMPTS = 3
+"""… which once in so many times should be so."""
 QUESTION = "When is the deadline next Friday?"
 
 
