@@ -13,7 +13,6 @@ picked up within 100 ms at the median; idle at most 5 % of one core.
 
 import argparse
 import json
-import os
 import statistics
 import tempfile
 import time
@@ -29,6 +28,7 @@ import yaml
 
 from bench.bench_transcription import measure_direct
 from bench.long_recordings import clips, speech, write_mp3, write_wav
+from bench.machine import machine
 from bench.process_tree import processor_seconds, watching_memory
 from bench.serving_metrics import batch_fill
 from pipelines.domain.audio import SAMPLE_RATE_HZ
@@ -228,9 +228,8 @@ def main() -> None:
     with application(options) as url:
         client = Client(url)
         for part in options.parts:
-            load = round(os.getloadavg()[0], 2)
-            figures = MEASURES[part](client, options)
-            print(json.dumps({part: figures, "cores": os.cpu_count(), "load_before": load}, indent=2), flush=True)
+            before = machine()
+            print(json.dumps({part: MEASURES[part](client, options), "machine": before}, indent=2), flush=True)
 
 
 if __name__ == "__main__":

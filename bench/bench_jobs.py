@@ -9,12 +9,12 @@ Goals on a quiet machine: enqueue p50 at most 20 ms, pick-up p50 at most 100 ms,
 import argparse
 import asyncio
 import json
-import os
 import statistics
 import tempfile
 import time
 from collections.abc import Sequence
 
+from bench.machine import machine
 from pipelines.domain.audio import Recording
 from pipelines.domain.job import Feature, NewJob, Upload
 from pipelines.engines.local_reader import LocalReader
@@ -147,11 +147,6 @@ def spread(seconds: Sequence[float]) -> dict[str, float]:
         "p95": round(ordered[int(len(ordered) * 0.95) - 1], 1),
         "max": round(ordered[-1], 1),
     }
-
-
-def machine() -> dict[str, object]:
-    """Return what the figures depend on: cores, and how busy they were with something else."""
-    return {"cores": os.cpu_count(), "load_1_min": round(os.getloadavg()[0], 1)}
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import httpx
 
 from bench.search_measures import p50, p99, query_directly
-from bench.serving_searches import fill_folder, searching_application
+from bench.serving_searches import EMBEDDER_THREADS, fill_folder, searching_application
 from bench.synthetic_passages import COLLECTION, questions
 from pipelines.engines.minilm_embedder import MiniLmEmbedder
 from pipelines.ports import Embedder
@@ -22,11 +22,26 @@ TIMEOUT_S = 120.0
 async def search(client: httpx.AsyncClient, question: str) -> float:
     """Search once over HTTP; return the seconds it took."""
     started = time.perf_counter()
-    response = await client.post("/v1/search", json={"query": question, "collection": COLLECTION})
+    response = await ask(client, question)
     took = time.perf_counter() - started
     response.raise_for_status()
     assert response.json()["hits"]
     return took
+
+
+async def is_answered(client: httpx.AsyncClient, question: str) -> bool:
+    """Search; return False where the server says that it is too busy."""
+    response = await ask(client, question)
+    if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        assert "retry-after" in response.headers
+        return False
+    response.raise_for_status()
+    return True
+
+
+async def ask(client: httpx.AsyncClient, question: str) -> httpx.Response:
+    """Send a search."""
+    return await client.post("/v1/search", json={"query": question, "collection": COLLECTION})
 
 
 async def search_directly(embedder: Embedder, connection: Connection, question: str) -> float:
@@ -49,16 +64,16 @@ async def alternate(
     return over_http[WARM_UP:], direct[WARM_UP:]
 
 
-async def at_once(client: httpx.AsyncClient, count: int) -> tuple[float, float]:
-    """Return seconds for ``count`` new questions one after the other, and for as many at once."""
+async def at_once(client: httpx.AsyncClient, count: int) -> tuple[float, int]:
+    """Return the throughput of ``count`` new questions at once ÷ that of as many one by one, and how many failed."""
     asked = questions(2 * count, seed=9)
     started = time.perf_counter()
     for question in asked[:count]:
         await search(client, question)
     one_by_one = time.perf_counter() - started
     started = time.perf_counter()
-    await asyncio.gather(*(search(client, question) for question in asked[count:]))
-    return one_by_one, time.perf_counter() - started
+    answered = sum(await asyncio.gather(*(is_answered(client, question) for question in asked[count:])))
+    return (answered / (time.perf_counter() - started)) / (count / one_by_one), count - answered
 
 
 async def measure(url: str, embedder: Embedder, copy: Path, searches: int, together: int) -> str:
@@ -69,28 +84,28 @@ async def measure(url: str, embedder: Embedder, copy: Path, searches: int, toget
         async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S, limits=limits) as client:
             asked = questions(searches + WARM_UP)
             over_http, direct = await alternate(client, embedder, connection, asked)
-            one_by_one, all_at_once = await at_once(client, together)
+            gain, refused = await at_once(client, together)
     finally:
         await connection.close()
     times = [p50(direct), p99(direct), p50(over_http), p99(over_http), p50(over_http) - p50(direct)]
-    return " | ".join([*(f"{value:.1f}" for value in times), f"{one_by_one / all_at_once:.2f}"])
+    return " | ".join([*(f"{value:.1f}" for value in times), f"{gain:.2f}", str(refused)])
 
 
 def run(sizes: Sequence[int], searches: int, together: int) -> None:
     """Print a row a size. The embedder that embeds directly is the served one's twin, in this process."""
 
     async def load() -> MiniLmEmbedder:
-        return await MiniLmEmbedder.load()
+        return await MiniLmEmbedder.load(threads=EMBEDDER_THREADS)
 
     embedder = asyncio.run(load())
-    rows = []
     for count in sizes:
         with TemporaryDirectory() as name:
             folder = Path(name)
             fill_folder(folder, count, asyncio.run(embedder.info()))
             with searching_application(folder) as application:
                 cells = asyncio.run(measure(application.url, embedder, folder / "copy", searches, together))
-        rows.append(f"| {count:,} | {cells} |")
+        title = f"{together} at once ÷ 1"
+        print(f"\n| passages | direct, ms at p50 | p99 | HTTP, p50 | p99 | added at p50 | {title} | refused |")
+        print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+        print(f"| {count:,} | {cells} |\n", flush=True)
     embedder.close()
-    print("\n| passages | direct, ms at p50 | p99 | HTTP, p50 | p99 | added at p50 | " + f"{together} at once ÷ 1 |")
-    print("| --- | --- | --- | --- | --- | --- | --- |", *rows, sep="\n")

@@ -15,7 +15,8 @@ from pipelines.stores.qdrant_passages import QdrantPassageStore
 from serve_app.launch import LOCAL_CONFIG, RunningApplication, serving
 
 _FAKE = {"chain": [{"backend": "fake", "name": "scripted"}]}
-_MINILM = {"chain": [{"backend": "minilm", "name": "all-MiniLM-L6-v2"}], "threads": 1}
+EMBEDDER_THREADS = 1
+_MINILM = {"chain": [{"backend": "minilm", "name": "all-MiniLM-L6-v2"}], "threads": EMBEDDER_THREADS}
 
 
 def fill_folder(folder: Path, count: int, info: ModelInfo) -> None:

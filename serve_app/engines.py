@@ -63,13 +63,13 @@ def embedder_loaders(settings: ModelSettings) -> dict[str, Loader[Embedder]]:
 
         folder = require_folder(path)
         await import_patiently("FlagEmbedding")
-        return await BgeEmbedder.load(folder, name=choice.name, device=torch_device(choice))
+        return await BgeEmbedder.load(folder, name=choice.name, device=torch_device(choice), threads=settings.threads)
 
     async def minilm(choice: ModelChoice, path: Path) -> Embedder:
         from pipelines.engines.minilm_embedder import MiniLmEmbedder
 
         await import_patiently("FlagEmbedding")
-        return await MiniLmEmbedder.load(device=torch_device(choice))
+        return await MiniLmEmbedder.load(device=torch_device(choice), threads=settings.threads)
 
     async def fake(choice: ModelChoice, path: Path) -> Embedder:
         return FakeEmbedder(_rehearsal(choice, path))
@@ -83,7 +83,9 @@ def reranker_loaders(settings: ModelSettings) -> dict[str, Loader[Reranker]]:
     async def bge_reranker(choice: ModelChoice, path: Path) -> Reranker:
         from pipelines.engines.bge_reranker import BgeReranker
 
-        return await BgeReranker.load(require_folder(path), name=choice.name, device=torch_device(choice))
+        return await BgeReranker.load(
+            require_folder(path), name=choice.name, device=torch_device(choice), threads=settings.threads
+        )
 
     async def fake(choice: ModelChoice, path: Path) -> Reranker:
         return FakeReranker()

@@ -2,7 +2,8 @@
 
     python -m demo.recipes.evaluate_asr
 
-A quarter of an hour on two cores. Sentences are in no training text and voices in no training recording.
+A quarter of an hour on two cores; `--parts` chooses. Sentences are in no training text, and voices in no training
+recording.
 """
 
 import argparse
@@ -41,6 +42,18 @@ MODES = {
     "batched": {"batched": True, "timestamps": False},
     "batched, timestamps": {"batched": True, "timestamps": True},
 }
+PARTS = {
+    "samples": "word error rate on the sample recordings, outside overlap",
+    "inventions": "words where nobody speaks",
+    "singles": "word error rate, sentences one by one",
+    "several": "word error rate, one to four sentences at once",
+    "word-times": "word beginnings, s",
+    "speed": "speed",
+    "conditions": "word error rate in other conditions, sentences one by one",
+}
+SERVED = "sequential, timestamps"
+"""How a window that looks wrong is decoded again, alone; the way that most figures are given for."""
+CONDITION_CLIPS = 100
 Scores = dict[str, float]
 
 
@@ -53,14 +66,14 @@ class Clip:
     voice: Voice
 
 
-def make_clips(sentences: int, seed: int, synthesizers: Sequence[Synthesizer]) -> list[Clip]:
-    """Clips of one to four unseen sentences, the held-out voices in turn, with faint noise."""
+def make_clips(sentences: int, seed: int, synthesizers: Sequence[Synthesizer], longest: int) -> list[Clip]:
+    """Clips of one to `longest` unseen sentences, the held-out voices in turn, with faint noise."""
     rng, noise = random.Random(seed), np.random.default_rng(seed)
     voices = list_voices("heldout", synthesizers)
     clips: list[Clip] = []
     while sentences > 0:
         voice = vary(voices[len(clips) % len(voices)], rng)
-        texts = [make_sentence(rng, "test") for _ in range(min(sentences, rng.randint(1, 4)))]
+        texts = [make_sentence(rng, "test") for _ in range(min(sentences, rng.randint(1, longest)))]
         sentences -= len(texts)
         clips.append(_clip(texts, voice, rng, noise))
     return clips
@@ -74,18 +87,22 @@ def _clip(texts: Sequence[str], voice: Voice, rng: random.Random, noise: np.rand
     return Clip(samples=samples[: 30 * SAMPLE_RATE_HZ], text=" ".join(texts), voice=voice)
 
 
-def score_modes(model: Any, clips: Sequence[Clip]) -> Scores:
-    """Word error rate of each way to decode, and for the first, of each synthesizer."""
+def score_modes(model: Any, clips: Sequence[Clip], modes: Sequence[str] = tuple(MODES)) -> Scores:
+    """Word error rate of each way to decode, over all voices and of each synthesizer."""
     scores: Scores = {}
-    for name, mode in MODES.items():
-        heard = [as_text(hear(model, clip.samples, **mode)) for clip in track(clips, name)]
-        scores[name] = word_error_rate([clip.text for clip in clips], heard)
-        if name == "sequential":
-            for synthesizer in sorted({clip.voice.synthesizer for clip in clips}):
-                chosen = [index for index, clip in enumerate(clips) if clip.voice.synthesizer == synthesizer]
-                scores[f"  of which {synthesizer}"] = word_error_rate(
-                    [clips[index].text for index in chosen], [heard[index] for index in chosen]
-                )
+    for name in modes:
+        heard = [as_text(hear(model, clip.samples, **MODES[name])) for clip in track(clips, name)]
+        scores |= {name: word_error_rate([clip.text for clip in clips], heard)} | by_synthesizer(name, clips, heard)
+    return scores
+
+
+def by_synthesizer(name: str, clips: Sequence[Clip], heard: Sequence[str]) -> Scores:
+    """Word error rate of each synthesizer's clips."""
+    scores: Scores = {}
+    for synthesizer in sorted({clip.voice.synthesizer for clip in clips}):
+        chosen = [index for index, clip in enumerate(clips) if clip.voice.synthesizer == synthesizer]
+        texts = [clips[index].text for index in chosen], [heard[index] for index in chosen]
+        scores[f"  {name}, {synthesizer}"] = word_error_rate(*texts)
     return scores
 
 
@@ -101,10 +118,12 @@ def score_conditions(model: Any, clips: Sequence[Clip]) -> Scores:
         ],
         "open text": [(clip.samples, clip.text) for clip in opened],
     }
-    scores = {}
+    scores: Scores = {}
     for name, items in conditions.items():
-        heard = [as_text(hear(model, samples, batched=False, timestamps=False)) for samples, _ in track(items, name)]
+        heard = [as_text(hear(model, samples, **MODES[SERVED])) for samples, _ in track(items, name)]
         scores[name] = word_error_rate([text for _, text in items], heard)
+        if len(items) == len(clips):
+            scores |= by_synthesizer(name, clips, heard)
     return scores
 
 
@@ -185,22 +204,25 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--synthesizers", nargs="+", default=["espeak-ng", "flite", "festival"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="file to write the scores to")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     options = parser.parse_args(arguments)
     model = load_model(options.model, options.threads)
     sections: dict[str, Callable[[], Scores]] = {
-        "sample recordings, outside overlap": lambda: score_samples(model, options.recordings),
+        "samples": lambda: score_samples(model, options.recordings),
         "inventions": lambda: count_inventions(model),
-        "word error rate": lambda: score_modes(model, clips),
-        "word beginnings, s": lambda: asdict(word_time_errors(options.model, timed_sentences(options.timed, seed=23))),
+        "singles": lambda: score_modes(model, singles),
+        "several": lambda: score_modes(model, several, (SERVED,)),
+        "word-times": lambda: asdict(word_time_errors(options.model, timed_sentences(options.timed, seed=23))),
         "speed": lambda: score_speed(options.model, options.recordings, options.threads),
-        "word error rate, other conditions": lambda: score_conditions(model, clips),
+        "conditions": lambda: score_conditions(model, singles[:CONDITION_CLIPS]),
     }
-    clips = make_clips(options.sentences, seed=4242, synthesizers=options.synthesizers)
+    singles = make_clips(options.sentences, seed=4242, synthesizers=options.synthesizers, longest=1)
+    several = make_clips(options.sentences, seed=4242, synthesizers=options.synthesizers, longest=4)
     scores = {}
-    for title, measure in sections.items():
-        scores[title] = measure()
-        table = Table("", title)
-        for name, value in scores[title].items():
+    for part in options.parts:
+        scores[part] = sections[part]()
+        table = Table("", PARTS[part])
+        for name, value in scores[part].items():
             table.add_row(name, f"{value:.3f}")
         Console().print(table)
     if options.json:

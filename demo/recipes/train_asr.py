@@ -70,13 +70,17 @@ class Trainer:
         by_clock = self.elapsed_s / 60 / self.options.minutes if self.options.minutes else 0.0
         return float(max(self.step / self.options.steps, by_clock))
 
+    def shards(self) -> list[Path]:
+        """All shards of all folders of data, in order."""
+        return [path for folder in self.options.data for path in sorted(folder.glob("shard-????.npz"))]
+
     def batches(self) -> Iterator[Batch]:
         """Batches without end; shards that appeared meanwhile join at the next pass."""
         epoch = 0
         while True:
             rng = random.Random(f"{self.options.seed}/{self.step}/{epoch}")
             windows = WindowMaker(self.tokenizer, rng)
-            recordings = read_shards(sorted(self.options.data.glob("shard-????.npz")))
+            recordings = read_shards(self.shards())
             recordings = rng.sample(recordings, min(len(recordings), self.options.recordings))
             singles_only = self.progress() < self.options.singles
             yield from windows.batches(recordings, self.options.frames, singles_only)
@@ -85,7 +89,7 @@ class Trainer:
     def encoded_batches(self) -> Iterator[Batch]:
         """Batches without end, each encoded once: with a frozen encoder a step then costs a tenth."""
         rng = random.Random(self.options.seed)
-        recordings = read_shards(sorted(self.options.data.glob("shard-????.npz")))
+        recordings = read_shards(self.shards())
         windows = WindowMaker(self.tokenizer, rng).batches(recordings, self.options.frames, singles_only=False)
         with torch.no_grad():
             kept = [
@@ -158,6 +162,8 @@ class Trainer:
     def run(self) -> None:
         """Train to the end of the schedule."""
         self.resume()
+        if self.progress() >= 1:
+            return
         self.model.train()
         columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
         batches = self.encoded_batches() if self.options.freeze_encoder else self.batches()
@@ -183,7 +189,7 @@ class Trainer:
 def main(arguments: list[str] | None = None) -> None:
     """Train, or go on training."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA_FOLDER, help="folder of shards")
+    parser.add_argument("--data", type=Path, nargs="+", default=[DATA_FOLDER], help="folders of shards")
     parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="where the run lives")
     parser.add_argument("--initial", type=Path, help="run folder to take tokenizer and weights from")
     parser.add_argument("--steps", type=int, default=6000)

@@ -33,13 +33,15 @@ class BgeEmbedder:
         self._calls = GatheredCalls(self._embed, max_items=BATCH_SIZE, name="bge-m3")
 
     @classmethod
-    async def load(cls, folder: Path, *, name: str = "bge-m3", device: str = "cpu") -> "BgeEmbedder":
+    async def load(
+        cls, folder: Path, *, name: str = "bge-m3", device: str = "cpu", threads: int | None = None
+    ) -> "BgeEmbedder":
         """Load from a folder as BAAI publishes it. Raises ModelUnavailable."""
-        return await asyncio.to_thread(cls._load, folder, name, device)
+        return await asyncio.to_thread(cls._load, folder, name, device, threads)
 
     @classmethod
-    def _load(cls, folder: Path, name: str, device: str) -> "BgeEmbedder":
-        model = load_flag_model(lambda: _build(folder, device), name)
+    def _load(cls, folder: Path, name: str, device: str, threads: int | None) -> "BgeEmbedder":
+        model = load_flag_model(lambda: _build(folder, device), name, threads=threads)
         info = describe_flag_model(
             "embedder",
             name,

@@ -24,13 +24,15 @@ class BgeReranker:
         self._calls = GatheredCalls(self._judge, max_items=BATCH_SIZE, name="bge-reranker")
 
     @classmethod
-    async def load(cls, folder: Path, *, name: str = "bge-reranker-v2-m3", device: str = "cpu") -> "BgeReranker":
+    async def load(
+        cls, folder: Path, *, name: str = "bge-reranker-v2-m3", device: str = "cpu", threads: int | None = None
+    ) -> "BgeReranker":
         """Load from a folder as BAAI publishes it. Raises ModelUnavailable."""
-        return await asyncio.to_thread(cls._load, folder, name, device)
+        return await asyncio.to_thread(cls._load, folder, name, device, threads)
 
     @classmethod
-    def _load(cls, folder: Path, name: str, device: str) -> "BgeReranker":
-        model = load_flag_model(lambda: _build(folder, device), name)
+    def _load(cls, folder: Path, name: str, device: str, threads: int | None) -> "BgeReranker":
+        model = load_flag_model(lambda: _build(folder, device), name, threads=threads)
         info = describe_flag_model(
             "reranker",
             name,

@@ -13,9 +13,16 @@ from pipelines.errors import ModelOutOfMemory, ModelUnavailable
 ModelT = TypeVar("ModelT")
 
 
-def load_flag_model(build: Callable[[], ModelT], name: str) -> ModelT:
-    """Build a model. Raises ModelUnavailable, which names it, for whatever the libraries raise."""
+def load_flag_model(build: Callable[[], ModelT], name: str, *, threads: int | None = None) -> ModelT:
+    """Build a model; ``threads`` is how many torch may use in this process on a CPU (None: what it takes by itself).
+
+    Raises ModelUnavailable, which names the model, for whatever the libraries raise.
+    """
     try:
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
         from transformers.utils.logging import disable_progress_bar
 
         quiet: Callable[[], None] = disable_progress_bar

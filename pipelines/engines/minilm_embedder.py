@@ -37,15 +37,17 @@ class MiniLmEmbedder:
         self._calls = GatheredCalls(self._embed, max_items=BATCH_SIZE, name="minilm")
 
     @classmethod
-    async def load(cls, folder: Path | None = None, *, device: str = "cpu") -> "MiniLmEmbedder":
+    async def load(
+        cls, folder: Path | None = None, *, device: str = "cpu", threads: int | None = None
+    ) -> "MiniLmEmbedder":
         """Load from ``folder``, or from the installed package.
 
         Takes 15 s, nearly all of it importing. Raises ModelUnavailable.
         """
-        return await asyncio.to_thread(cls._load, folder, device)
+        return await asyncio.to_thread(cls._load, folder, device, threads)
 
     @classmethod
-    def _load(cls, folder: Path | None, device: str) -> "MiniLmEmbedder":
+    def _load(cls, folder: Path | None, device: str, threads: int | None) -> "MiniLmEmbedder":
         folder = folder or packaged_folder()
         if not any(folder.glob("*.safetensors")):
             raise ModelUnavailable(f"{NAME} is not there as safetensors")
@@ -59,7 +61,7 @@ class MiniLmEmbedder:
             description="Sentence embeddings for English, with word weights beside them",
             details={"vector_size": 384, "max_tokens": MAX_TOKENS, "sparse_idf": True, "similar": SIMILAR},
         )
-        return cls(load_flag_model(lambda: _build(folder, device), NAME), info)
+        return cls(load_flag_model(lambda: _build(folder, device), NAME, threads=threads), info)
 
     async def embed_passages(self, texts: Sequence[str]) -> tuple[Embedding, ...]:
         """Embed texts to be found."""

@@ -14,8 +14,10 @@ from tests.faults.talks import IN_FLIGHT, assert_done_once, repeated_windows, su
 
 pytestmark = [pytest.mark.serve, pytest.mark.faults]
 
+READS_OF_AN_UPLOAD = 1
+"""The ingress looks into a recording before it acknowledges the job."""
 STAGES = {
-    "read-recording": 0,
+    "read-recording": READS_OF_AN_UPLOAD,
     "transcribe": WAVE_WINDOWS + 2,
     "diarize": 0,
     "write-attribute.json": 0,

@@ -83,22 +83,44 @@ def test_a_shard_depends_on_its_seed_alone(tmp_path: Path) -> None:
 @pytest.mark.engines
 @pytest.mark.filterwarnings("ignore")  # of transformers and ctranslate2, while they convert
 def test_the_recipe_runs_from_an_empty_folder_to_a_model_that_decodes(tmp_path: Path) -> None:
-    from demo.recipes import convert_asr, make_asr_data, train_asr
+    from demo.recipes import make_asr_model
     from demo.recipes.asr_measures import hear, load_model
 
-    data, run, model = tmp_path / "data", tmp_path / "run", tmp_path / "model"
-    make_asr_data.main(
-        ["--folder", str(data), "--shards", "1", "--recordings", "6", "--workers", "1", "--synthesizers", "espeak-ng"]
-    )
-    train = ["--data", str(data), "--folder", str(run), "--width", "64", "--frames", "1500", "--warm-up", "1"]
-    train_asr.main([*train, "--steps", "2", "--singles", "0.5"])
-    train_asr.main([*train, "--steps", "3"])  # goes on from step 2
-    convert_asr.main(["--run", str(run), "--model", str(model), "--sentences", "0"])
+    model = tmp_path / "model"
+    budget = {"--shards": 1, "--silent-shards": 1, "--recordings": 6, "--first": 2, "--steps": 2, "--last": 2}
+    budget |= {"--width": 64, "--frames": 1500, "--warm-up": 1, "--alignment-sentences": 0, "--threads": 1}
+    arguments = [str(part) for option in budget.items() for part in option]
+    arguments += ["--folder", str(tmp_path / "work"), "--model", str(model), "--synthesizers", "espeak-ng"]
+    make_asr_model.main(arguments)
     loaded = load_model(model)
     for batched in (False, True):
         for timestamps in (False, True):
             words = hear(loaded, np.zeros(16_000, np.float32), batched=batched, timestamps=timestamps)
             assert all(word.start_s <= word.end_s for word in words)
+    before = (model / "model.bin").read_bytes()
+    arguments[arguments.index("--last") + 1] = "3"
+    make_asr_model.main(arguments)  # goes on from step 2 of the last training; all before it is there
+    assert (model / "model.bin").read_bytes() != before
+
+
+def test_what_an_earlier_model_cannot_hear_is_mostly_left_out(tmp_path: Path) -> None:
+    from demo.recipes.asr_model import END, START, DemoWhisper, Size, token_id, train_tokenizer
+    from demo.recipes.select_recordings import letter_costs, select
+
+    size = Size(width=64)
+    tokenizer = train_tokenizer(size, seed=1, sentences=200)
+    vocabulary = tokenizer.get_vocab_size()
+    model = DemoWhisper(size, vocabulary, end=token_id(tokenizer, END), start=token_id(tokenizer, START)).eval()
+    silent, short, long = a_recording(80), a_recording(90, (0.1, 0.8, "Yes.")), a_recording(301, (0.2, 2.9, "Oh no."))
+    recordings = [short, silent, long] * 20
+    costs = letter_costs(model, recordings)
+    assert costs[1] == 0.0
+    assert costs[0] == pytest.approx(letter_costs(model, [short])[0], rel=0.02)  # padding to the batch changes little
+    limit = (costs[0] + costs[2]) / 2
+    kept = select(model, recordings, random.Random(1), limit=limit, unheard=0.25)
+    heard, other = (short, long) if costs[0] < costs[2] else (long, short)
+    assert sum(one is silent for one in kept) == sum(one is heard for one in kept) == 20
+    assert 0 < sum(one is other for one in kept) < 12
 
 
 def test_a_recording_longer_than_a_window_is_a_window_alone() -> None:
