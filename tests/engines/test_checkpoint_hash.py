@@ -33,6 +33,12 @@ def test_hidden_files_do_not_count(folder: Path) -> None:
     assert checkpoint_hash(folder) == before
 
 
+def test_the_models_card_does_not_count(folder: Path) -> None:
+    before = checkpoint_hash(folder)
+    (folder / "README.md").write_text("what it can do")
+    assert checkpoint_hash(folder) == before
+
+
 def test_a_file_is_read_again_only_when_it_has_changed(folder: Path) -> None:
     before, weights = checkpoint_hash(folder), folder / "model.bin"
     status = weights.stat()
