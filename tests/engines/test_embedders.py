@@ -55,6 +55,20 @@ async def test_minilm_without_weights_is_unavailable(tmp_path: Path) -> None:
         await MiniLmEmbedder.load(tmp_path)
 
 
+async def test_an_engine_takes_the_threads_it_is_given() -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        for wanted in (1, 2):
+            engine = await MiniLmEmbedder.load(threads=wanted)
+            # The thread in which the model runs asks for its own.
+            assert await asyncio.wrap_future(engine._calls._thread.submit(torch.get_num_threads)) == wanted
+            engine.close()
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_the_package_carries_no_pickle() -> None:
     assert not [path for path in packaged_folder().rglob("*") if path.suffix in {".bin", ".pt", ".pkl"}]
 

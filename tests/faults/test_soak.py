@@ -24,9 +24,9 @@ pytestmark = [pytest.mark.serve, pytest.mark.faults, pytest.mark.long, pytest.ma
 JOBS = int(os.environ.get("SOAK_JOBS", "1000"))
 CLIENTS = 4
 SAMPLES = 20
-WARM_UP = 4
-"""Samples that do not count: every thread's arena, every connection's statement cache and Ray's workers come to their
-size within some hundred jobs."""
+WARM_UP = 8
+"""Samples that do not count: every thread's arena, every connection's statement cache, Serve's proxy and Ray's workers
+come to their size within some hundred jobs, the last of them within four hundred."""
 MOST_GROWTH = 0.02
 UNNOTICED_BYTES = 1.5e6
 """So much may come on top in a process of which two percent is less: Ray's own two have 17 and 33 MB."""
