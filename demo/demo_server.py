@@ -1,6 +1,5 @@
 """The demo's own server: a process that is started, watched and stopped here, with everything it started."""
 
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ import psutil
 
 from serve_app.cli.doctor_machine import port_is_free
 from serve_app.client import RayScribeClient, ServerUnreachable
+from serve_app.free_ports import free_ports
 
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
 START_LIMIT_S = 300.0
@@ -80,9 +80,7 @@ def free_port(wanted: int) -> int:
     for port in range(wanted, wanted + 50):
         if port_is_free(port):
             return port
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        any_port: int = probe.getsockname()[1]
-        return any_port
+    return free_ports(1)[0]
 
 
 @contextmanager

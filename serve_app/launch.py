@@ -22,6 +22,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from pipelines.errors import ModelUnavailable
 from serve_app.data_folder import prepare_data_folder
+from serve_app.free_ports import free_ports
 from serve_app.private_ray import private_ray
 from serve_app.settings import SHIPPED_FOLDER, Settings
 
@@ -105,15 +106,16 @@ def redeploy(config: Path, application: RunningApplication) -> None:
 
 def choose_port(wanted: int) -> int:
     """Return ``wanted`` or the next free port after it; 0 means any."""
-    for port in range(wanted, wanted + 50) if wanted else [0]:
+    if not wanted:
+        return free_ports(1)[0]
+    for port in range(wanted, wanted + 50):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            found: int = probe.getsockname()[1]
-            return found
+            return port
     raise OSError(f"no free port between {wanted} and {wanted + 49}")
 
 

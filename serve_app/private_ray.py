@@ -3,10 +3,9 @@
 import logging
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from ray import _raylet as ray_core
 from ray._private import node as ray_node
 
 from pipelines.errors import ModelUnavailable
+from serve_app.free_ports import free_ports
 
 _LOGICAL_CPUS = 8
 """Ray's CPUs only admit: with eight, seven small replicas and the tasks of several recordings find a slot anywhere.
@@ -127,7 +127,7 @@ class _SmallNode(ray_node.Node):
         The raylet dies when its agents, which import all of Ray, have not written their ports to a file within 15 s:
         on two busy cores they have not (Ray issue 65983). It asks for no file where a port is given, but for one.
         """
-        for name, port in zip(_AGENT_PORTS, _free_ports(len(_AGENT_PORTS)), strict=True):
+        for name, port in zip(_AGENT_PORTS, free_ports(len(_AGENT_PORTS)), strict=True):
             setattr(self._ray_params, name, port)
         core: Any = ray_core
         listen_port = self._ray_params.dashboard_agent_listen_port
@@ -151,12 +151,6 @@ def _node_class(node: type[ray_node.Node]) -> Iterator[None]:
         yield
     finally:
         vars(ray_node)["Node"] = usual
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [listener.getsockname()[1] for listener in listeners]
 
 
 def _kill_processes_of(session: str) -> None:
