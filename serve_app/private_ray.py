@@ -30,10 +30,9 @@ _ENVIRONMENT = {
     # NumPy's second thread waits by spinning, for as long again as a search of the local vector store takes, and takes
     # the other hyper-thread from the thread that it waits for; what multiplies here is too small to gain from it.
     "OPENBLAS_NUM_THREADS": "1",
-    # An application that nobody uses should cost next to nothing: Serve looks after its replicas four times a second
-    # and not ten times, its counters travel every second and not every tenth of one, and this machine's own figures,
-    # which nobody collects here, are taken twice a minute.
-    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.25",
+    # An application that nobody uses should cost next to nothing: Serve's counters travel every second and not every
+    # tenth of one, and this machine's own figures, which nobody collects here, are taken twice a minute. Serve's
+    # controller keeps its ten looks a second: with four, the first words of a start came four seconds later.
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",
     "REPORTER_UPDATE_INTERVAL_MS": "30000",
 }
