@@ -9,8 +9,8 @@
 5. silence and noise, and a short training of the decoder alone, so that nobody's speech ends at once;
 6. conversion (`convert_asr`). `evaluate_asr` then prints the scores.
 
-About six hours on two cores with the defaults, half an hour of it speech. Every step goes on where it was stopped, and
-one that is done is passed over: run the same command again.
+Several hours on two cores with the defaults (reckoned from the steps' own times), half an hour of it speech. Every step
+goes on where it was stopped, and one that is done is passed over: run the same command again.
 """
 
 import argparse
@@ -30,8 +30,10 @@ def make(options: argparse.Namespace) -> None:
     at: Path = options.folder
     data, selected, silence = at / "data", at / "selected", at / "silence"
     first, proper, last = at / "first", at / "proper", at / "last"
-    speech = {"--recordings": options.recordings, "--workers": options.threads, "--synthesizers": options.synthesizers}
+    speech = {"--recordings": options.recordings, "--workers": options.threads, "--seed": options.seed}
+    speech["--synthesizers"] = options.synthesizers
     network = {"--width": options.width, "--threads": options.threads}
+    network["--seed"] = options.seed
     training = network | {"--frames": options.frames, "--warm-up": options.warm_up}
 
     _say("speech")
@@ -44,7 +46,7 @@ def make(options: argparse.Namespace) -> None:
     going_on = {"--folder": proper, "--initial": first, "--steps": options.steps, "--singles": SINGLES_AGAIN}
     train_asr.main(_arguments(training | going_on | {"--data": selected}))
     _say("silence")
-    nobody = {"--folder": silence, "--shards": options.silent_shards, "--silent": 1.0, "--seed": 2}
+    nobody = {"--folder": silence, "--shards": options.silent_shards, "--silent": 1.0, "--seed": options.seed + 1}
     make_asr_data.main(_arguments(speech | nobody))
     _say("last training, of the decoder")
     ending = {"--folder": last, "--initial": proper, "--steps": options.last, "--rate": LAST_RATE}
@@ -81,6 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--alignment-sentences", type=int, default=40, help="sentences that choose alignment heads")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1)
     make(parser.parse_args(arguments))
 
 
