@@ -5,7 +5,7 @@ WORKDIR /opt/rayscribe
 COPY requirements ./requirements
 RUN python -m venv .venv \
  && .venv/bin/pip install --no-cache-dir --require-hashes -r requirements/bootstrap.lock \
- && .venv/bin/uv pip install --no-cache --python .venv/bin/python --require-hashes --no-deps -r requirements/local.lock
+ && .venv/bin/uv pip install --no-cache --compile-bytecode --python .venv/bin/python --require-hashes --no-deps -r requirements/local.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY pipelines ./pipelines
 COPY serve_app ./serve_app
