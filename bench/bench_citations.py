@@ -17,6 +17,7 @@ from statistics import fmean
 
 from bench.bench_retrieval import RememberingEmbedder
 from bench.retrieval_corpus import Question, Talk, make_talks
+from bench.temporary_store import temporary_store
 from pipelines.domain.answer import Answer, ChatRequest, Message
 from pipelines.engines.minilm_embedder import MiniLmEmbedder
 from pipelines.fakes.language import ScriptedLanguageModel
@@ -24,7 +25,6 @@ from pipelines.flows.answer_question import answer_question
 from pipelines.flows.chat_ports import ChatPorts
 from pipelines.flows.collect_answer import collect_answer
 from pipelines.flows.index_transcript import index_transcript
-from pipelines.stores.qdrant_passages import QdrantPassageStore
 
 _BLOCK = re.compile(r"^\[(\d+)\] [^\n]*\n([^\n]+)$", re.MULTILINE)
 
@@ -79,29 +79,29 @@ async def run(count: int) -> None:
     talks, questions = make_talks(count)
     answered = [question for question in questions if question.job_id]
     answers = {question.text: said_at(question, talks) for question in answered}
-    engine, store = await MiniLmEmbedder.load(), await QdrantPassageStore.open(":memory:")
+    engine = await MiniLmEmbedder.load()
     try:
-        embedder, script = RememberingEmbedder(engine), CitingModel(answers)
-        for talk in talks:
-            await index_transcript(
-                embedder, store, "bench", "talks", talk.job_id, f"{talk.job_id}.wav", talk.transcript
-            )
-        ports = ChatPorts(embedder=embedder, passages=store, language_model=ScriptedLanguageModel(script))
-        shown, removed, errors = list[bool](), 0, list[float]()
-        for question in answered:
-            asked = ChatRequest(messages=(Message(role="user", content=question.text),), collections=("talks",))
-            answer = await collect_answer(answer_question(ports, "bench", asked))
-            right = counted(question, answer)
-            shown += right
-            removed += answer.removed_citations
-            starts = [cited.start_s for cited, good in zip(answer.citations, right, strict=True) if good]
-            errors += [abs(start - question.start_s) for start in starts]
-        print(f"{len(answered)} questions, {script.right} true and {script.wrong} false citations written")
-        print(f"shown {len(shown)}, removed {removed}")
-        print(f"precision {fmean(shown):.3f}, recall {sum(shown) / script.right:.3f}")
-        print(f"mean distance of a citation's start from the answering sentence {fmean(errors):.2f} s")
+        async with temporary_store() as store:
+            embedder, script = RememberingEmbedder(engine), CitingModel(answers)
+            for talk in talks:
+                await index_transcript(
+                    embedder, store, "bench", "talks", talk.job_id, f"{talk.job_id}.wav", talk.transcript
+                )
+            ports = ChatPorts(embedder=embedder, passages=store, language_model=ScriptedLanguageModel(script))
+            shown, removed, errors = list[bool](), 0, list[float]()
+            for question in answered:
+                asked = ChatRequest(messages=(Message(role="user", content=question.text),), collections=("talks",))
+                answer = await collect_answer(answer_question(ports, "bench", asked))
+                right = counted(question, answer)
+                shown += right
+                removed += answer.removed_citations
+                starts = [cited.start_s for cited, good in zip(answer.citations, right, strict=True) if good]
+                errors += [abs(start - question.start_s) for start in starts]
+            print(f"{len(answered)} questions, {script.right} true and {script.wrong} false citations written")
+            print(f"shown {len(shown)}, removed {removed}")
+            print(f"precision {fmean(shown):.3f}, recall {sum(shown) / script.right:.3f}")
+            print(f"mean distance of a citation's start from the answering sentence {fmean(errors):.2f} s")
     finally:
-        await store.close()
         engine.close()
 
 

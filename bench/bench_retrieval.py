@@ -19,6 +19,7 @@ from bench.retrieval_corpus import Question, Talk, make_talks
 from bench.retrieval_measures import measures
 from bench.retrieval_recordings import sample_recordings
 from bench.retrieval_training import training_facts
+from bench.temporary_store import temporary_store
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import Embedding, Hit, SearchMode, SearchRequest
 from pipelines.engines.minilm_embedder import MiniLmEmbedder
@@ -27,7 +28,6 @@ from pipelines.flows.search_passages import search_passages
 from pipelines.ports import Embedder
 from pipelines.steps.chunk_transcript import ChunkingOptions
 from pipelines.steps.judge_evidence import is_evidence
-from pipelines.stores.qdrant_passages import QdrantPassageStore
 
 MODES: Sequence[SearchMode] = ("dense", "sparse", "hybrid")
 SLICES = ("paraphrases", "names", "numbers", "context", "recordings")
@@ -79,8 +79,7 @@ async def ask_all(
     modes: Sequence[SearchMode],
 ) -> tuple[int, dict[SearchMode, list[tuple[Hit, ...]]]]:
     """Index the talks cut in one way; return the number of passages, and what each mode finds for each question."""
-    store = await QdrantPassageStore.open(":memory:")
-    try:
+    async with temporary_store() as store:
         counts = [
             await index_transcript(
                 embedder, store, "bench", "talks", talk.job_id, f"{talk.job_id}.wav", talk.transcript, options=cut
@@ -95,8 +94,6 @@ async def ask_all(
                 for question in questions
             ]
         return sum(counts), found
-    finally:
-        await store.close()
 
 
 def first_right(question: Question, hits: Sequence[Hit]) -> int | None:

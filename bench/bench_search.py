@@ -7,14 +7,15 @@
     python -m bench search --parts first-token      # chat: from the engine's first token to the client's
     python -m bench search --server http://127.0.0.1:6333 --passages 100000
 
-Questions are new each time, so that the cache of query embeddings is cold. Qdrant's local mode scans: its own time
-grows with the collection, what is added should not. ``--server`` fills and removes a collection of its own there.
+Questions are new each time, so that the cache of query embeddings is cold. Qdrant's own time grows with the
+collection, what is added should not. ``--server`` fills and removes a collection of its own there.
 """
 
 import argparse
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from tempfile import TemporaryDirectory
 
 from bench import first_token, search_over_http
 from bench.search_measures import p50, p99, query_directly
@@ -22,11 +23,12 @@ from bench.synthetic_passages import COLLECTION, TENANT, SyntheticEmbedder, fill
 from pipelines.domain.passage import SearchRequest
 from pipelines.engines.minilm_embedder import MiniLmEmbedder
 from pipelines.flows.search_passages import search_passages
-from pipelines.stores.qdrant_connection import IN_MEMORY, Connection, LocalConnection, ServerConnection
+from pipelines.stores.qdrant_connection import Connection, ServerConnection
+from pipelines.stores.qdrant_embedded import EmbeddedConnection
 from pipelines.stores.qdrant_passages import QdrantPassageStore
 
 PARTS = ("local", "gather", "http", "first-token")
-SIZES = (5_000, 20_000)
+SIZES = (5_000, 20_000, 100_000)
 WARM_UP = 3
 
 
@@ -68,10 +70,10 @@ def print_costs(title: str, rows: Sequence[tuple[int, list[float], list[float]]]
 
 def run_local(sizes: Sequence[int], searches: int) -> None:
     """Measure in CPU time of this process, which a busy machine does not change."""
-    rows = [
-        (count, *asyncio.run(compare(LocalConnection(IN_MEMORY), count, searches, time.process_time)))
-        for count in sizes
-    ]
+    rows = []
+    for count in sizes:
+        with TemporaryDirectory() as folder:
+            rows.append((count, *asyncio.run(compare(EmbeddedConnection(folder), count, searches, time.process_time))))
     print_costs("Qdrant in process, CPU ms", rows)
 
 

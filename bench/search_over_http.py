@@ -13,7 +13,8 @@ from bench.serving_searches import EMBEDDER_THREADS, fill_folder, searching_appl
 from bench.synthetic_passages import COLLECTION, questions
 from pipelines.engines.minilm_embedder import MiniLmEmbedder
 from pipelines.ports import Embedder
-from pipelines.stores.qdrant_connection import Connection, LocalConnection
+from pipelines.stores.qdrant_connection import Connection
+from pipelines.stores.qdrant_embedded import EmbeddedConnection
 
 WARM_UP = 3
 TIMEOUT_S = 120.0
@@ -78,7 +79,7 @@ async def at_once(client: httpx.AsyncClient, count: int) -> tuple[float, int]:
 
 async def measure(url: str, embedder: Embedder, copy: Path, searches: int, together: int) -> str:
     """Return a row's cells."""
-    connection = LocalConnection(copy)
+    connection = EmbeddedConnection(copy)
     limits = httpx.Limits(max_connections=None)
     try:
         async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S, limits=limits) as client:

@@ -34,7 +34,7 @@ class DataSettings(Section):
     artifacts_url: str | None = None
     """fsspec URL (``s3://bucket/prefix``); None: a folder in the data folder."""
     qdrant_url: str | None = None
-    """URL of a Qdrant server; None: local mode in the data folder (scans; for up to 20,000 passages)."""
+    """URL of a Qdrant server; None: Qdrant inside this application, in the data folder (up to 100,000 passages)."""
     qdrant_api_key: str | None = None
     """Of that server; best set by ``RAYSCRIBE_DATA__QDRANT_API_KEY``."""
     models_folder: Path | None = None

@@ -176,12 +176,11 @@ class QdrantCollections:
         return metadata
 
     async def _index_payload(self, name: str) -> None:
-        """Index the fields that filters name; a no-op for those that are, and in local mode, which scans."""
-        if self._connection.remote:
-            for field, kind in PAYLOAD_INDEXES.items():
-                await self._connection.call(
-                    "create_payload_index", collection_name=name, field_name=field, field_schema=kind, wait=True
-                )
+        """Index the fields that filters name; a no-op for those that are."""
+        for field, kind in PAYLOAD_INDEXES.items():
+            await self._connection.call(
+                "create_payload_index", collection_name=name, field_name=field, field_schema=kind, wait=True
+            )
 
 
 def not_found(collection: str) -> NotFound:

@@ -16,7 +16,8 @@ from pipelines.domain.passage import CollectionInfo, Embedding, Hit, Passage, Se
 from pipelines.errors import EmbedderMismatch, NotFound, PassageStoreUnavailable
 from pipelines.stores.collection_names import physical_name
 from pipelines.stores.qdrant_collections import PhysicalCollection, QdrantCollections, not_found
-from pipelines.stores.qdrant_connection import CollectionMissing, Connection, LocalConnection, ServerConnection
+from pipelines.stores.qdrant_connection import CollectionMissing, Connection, ServerConnection
+from pipelines.stores.qdrant_embedded import EmbeddedConnection
 from pipelines.stores.qdrant_records import job_filter, to_passage, to_point
 from pipelines.stores.qdrant_replacement import QdrantReplacement
 from pipelines.stores.qdrant_search import rank_points, stage_requests
@@ -29,7 +30,7 @@ _SEARCH_TIMEOUT_S = 5
 
 
 class QdrantPassageStore:
-    """Implements PassageStore and CollectionReplacer over qdrant-client, in local mode and against a server alike."""
+    """Implements PassageStore and CollectionReplacer over Qdrant, in this process and against a server alike."""
 
     def __init__(self, connection: Connection) -> None:
         """Take the connection, which ``close`` closes."""
@@ -41,14 +42,14 @@ class QdrantPassageStore:
     async def open(
         cls, location: str | Path, *, api_key: str | None = None, timeout_s: int = 30
     ) -> "QdrantPassageStore":
-        """Use a server (``http://…``, ``https://…``), a folder, or ``:memory:``.
+        """Use a server (``http://…``, ``https://…``), or a folder.
 
         A folder is loaded and locked now: raises PassageStoreUnavailable where another process has it. A server is
         first asked by the first call, since it may come up later.
         """
         if str(location).startswith(("http://", "https://")):
             return cls(ServerConnection(str(location), api_key=api_key, timeout_s=timeout_s))
-        connection = LocalConnection(location)
+        connection = EmbeddedConnection(location)
         try:
             await connection.call("get_aliases")
         except PassageStoreUnavailable:

@@ -1,4 +1,4 @@
-"""The owner of the vector store: Qdrant's local mode locks its folder, so exactly one process may hold it."""
+"""The owner of the vector store: embedded Qdrant locks its folder, so exactly one process may hold it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What every CollectionReplacer must do, by the flow that uses it, over the fake and over Qdrant's local mode."""
+"""What every CollectionReplacer must do, by the flow that uses it, over the fake and over Qdrant in this process."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What every PassageStore must do, over the fake and over Qdrant's local mode in a folder."""
+"""What every PassageStore must do, over the fake and over Qdrant in this process."""
 
 import asyncio
 from collections.abc import AsyncIterator

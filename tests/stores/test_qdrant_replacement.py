@@ -1,12 +1,14 @@
 """What only Qdrant can leave behind when a collection moves to another embedder."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipelines.errors import PassageStoreUnavailable
 from pipelines.flows.reindex_collection import reindex_collection
-from pipelines.stores.qdrant_connection import IN_MEMORY, Connection, LocalConnection
+from pipelines.stores.qdrant_connection import Connection
+from pipelines.stores.qdrant_embedded import EmbeddedConnection
 from pipelines.stores.qdrant_passages import QdrantPassageStore
 from tests.contracts.test_collection_replacer import OtherEmbedder
 from tests.contracts.test_passage_store import PASSAGES, fill
@@ -14,8 +16,6 @@ from tests.contracts.test_passage_store import PASSAGES, fill
 
 class DyingConnection:
     """Breaks when the old vectors are about to be dropped."""
-
-    remote = False
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -30,8 +30,8 @@ class DyingConnection:
         await self._connection.close()
 
 
-async def test_a_switch_that_broke_off_half_way_is_cleaned_up_by_the_next_attempt() -> None:
-    connection = DyingConnection(LocalConnection(IN_MEMORY))
+async def test_a_switch_that_broke_off_half_way_is_cleaned_up_by_the_next_attempt(tmp_path: Path) -> None:
+    connection = DyingConnection(EmbeddedConnection(tmp_path))
     store = QdrantPassageStore(connection)
     await fill(store, *PASSAGES)
     with pytest.raises(PassageStoreUnavailable):

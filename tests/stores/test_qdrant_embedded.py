@@ -1,0 +1,127 @@
+"""What only embedded Qdrant can show: a process killed, a creation that broke off, a folder of the earlier format."""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from qdrant_client import QdrantClient, models
+
+from pipelines.domain.passage import SearchFilters
+from pipelines.errors import PassageStoreUnavailable
+from pipelines.fakes.models import FakeEmbedder
+from pipelines.stores.collection_names import alias_name, physical_name
+from pipelines.stores.qdrant_connection import CollectionExists
+from pipelines.stores.qdrant_embedded import EmbeddedConnection, EmbeddedQdrant
+from pipelines.stores.qdrant_passages import QdrantPassageStore
+from pipelines.stores.qdrant_records import DENSE, SPARSE, to_point
+from tests.contracts.test_passage_store import PASSAGES, fill, search
+
+_WRITE_AND_DIE = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from pipelines.stores.qdrant_passages import QdrantPassageStore
+from tests.contracts.test_passage_store import PASSAGES, fill
+
+async def main():
+    await fill(await QdrantPassageStore.open(Path(sys.argv[1])), *PASSAGES)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+async def test_what_was_written_survives_a_kill(tmp_path: Path) -> None:
+    dying = await asyncio.create_subprocess_exec(sys.executable, "-c", _WRITE_AND_DIE, str(tmp_path))
+    assert await dying.wait() == -signal.SIGKILL
+    store = await QdrantPassageStore.open(tmp_path)
+    assert await store.passages("a", "notes", "job-1") == PASSAGES[:3]
+    assert (await search(store, "when is the exam"))[0].passage == PASSAGES[0]
+    await store.close()
+
+
+async def test_a_creation_that_broke_off_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "shards" / "half-made").mkdir(parents=True)
+    store = await QdrantPassageStore.open(tmp_path)
+    assert list((tmp_path / "shards").iterdir()) == []
+    await fill(store, *PASSAGES)
+    await store.delete_collection("a", "notes")
+    assert list((tmp_path / "shards").iterdir()) == []
+    await store.close()
+
+
+async def test_a_damaged_folder_is_unavailable_and_says_no_path(tmp_path: Path) -> None:
+    store = await QdrantPassageStore.open(tmp_path)
+    await fill(store, *PASSAGES)
+    await store.close()
+    for config in (tmp_path / "shards").rglob("edge_config.json"):
+        config.write_text("rubbish")
+    with pytest.raises(PassageStoreUnavailable) as refused:
+        await QdrantPassageStore.open(tmp_path)
+    assert str(tmp_path) not in str(refused.value)
+    with pytest.raises(PassageStoreUnavailable):  # and the folder is not locked by the attempt, but still damaged
+        await QdrantPassageStore.open(tmp_path)
+
+
+async def test_a_mistake_of_ours_is_not_called_a_failing_store(tmp_path: Path) -> None:
+    connection = EmbeddedConnection(tmp_path)
+    with pytest.raises(TypeError):
+        await connection.call("count", collection="misspelt")
+    await connection.close()
+
+
+def test_a_name_is_taken_once(tmp_path: Path) -> None:
+    engine = EmbeddedQdrant(tmp_path)
+
+    def create() -> None:
+        engine.create_collection(
+            collection_name="c", vectors_config={}, sparse_vectors_config={SPARSE: _SPARSE}, metadata={}
+        )
+
+    create()
+    with pytest.raises(CollectionExists):
+        create()
+    engine.close()
+
+
+async def test_a_folder_of_the_earlier_format_is_brought_over(tmp_path: Path) -> None:
+    await _write_as_local_mode(tmp_path)
+    store = await QdrantPassageStore.open(tmp_path)
+    assert not (tmp_path / "meta.json").exists()
+    assert not (tmp_path / "collection").exists()
+    assert [(info.name, info.passages) for info in await store.collections("a")] == [("notes", len(PASSAGES))]
+    hits = await search(store, "when is the exam", filters=SearchFilters(speakers=("SPEAKER_00",)))
+    assert hits[0].passage == PASSAGES[0]
+    await store.close()
+    again = await QdrantPassageStore.open(tmp_path)
+    assert await again.passages("a", "notes", "job-1") == PASSAGES[:3]
+    await again.close()
+
+
+_SPARSE = models.SparseVectorParams(modifier=models.Modifier.IDF)
+
+
+async def _write_as_local_mode(folder: Path) -> None:
+    embedder = FakeEmbedder()
+    info = await embedder.info()
+    name = physical_name("a", "notes", info)
+    client = QdrantClient(path=str(folder))
+    client.create_collection(
+        name,
+        vectors_config={DENSE: models.VectorParams(size=embedder.vector_size, distance=models.Distance.COSINE)},
+        sparse_vectors_config={SPARSE: _SPARSE},
+        metadata={
+            "physical": name,
+            "tenant": "a",
+            "collection": "notes",
+            "embedder": info.name,
+            "embedder_hash": info.checkpoint_hash or "",
+            "vector_size": embedder.vector_size,
+        },
+    )
+    vectors = await embedder.embed_passages([each.text for each in PASSAGES])
+    client.upsert(name, [to_point(*pair) for pair in zip(PASSAGES, vectors, strict=True)])
+    alias = models.CreateAlias(collection_name=name, alias_name=alias_name("a", "notes"))
+    client.update_collection_aliases([models.CreateAliasOperation(create_alias=alias)])
+    client.close()
