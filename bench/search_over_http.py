@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import httpx
 
 from bench.search_measures import p50, p99, query_directly
+from bench.serving_floor import ROUTE
 from bench.serving_searches import EMBEDDER_THREADS, fill_folder, searching_application
 from bench.synthetic_passages import COLLECTION, questions
 from pipelines.engines.minilm_embedder import MiniLmEmbedder
@@ -18,6 +19,7 @@ from pipelines.stores.qdrant_embedded import EmbeddedConnection
 
 WARM_UP = 3
 TIMEOUT_S = 120.0
+HEADINGS = ("passages", "direct, ms at p50", "p99", "HTTP, p50", "p99", "added at p50", "Serve's floor, p50")
 
 
 async def search(client: httpx.AsyncClient, question: str) -> float:
@@ -45,6 +47,15 @@ async def ask(client: httpx.AsyncClient, question: str) -> httpx.Response:
     return await client.post("/v1/search", json={"query": question, "collection": COLLECTION})
 
 
+async def ask_nothing(client: httpx.AsyncClient, question: str) -> float:
+    """Send as much to Serve's own floor; return the seconds it took."""
+    started = time.perf_counter()
+    response = await client.post(f"{ROUTE}/", json={"query": question, "collection": COLLECTION})
+    took = time.perf_counter() - started
+    response.raise_for_status()
+    return took
+
+
 async def search_directly(embedder: Embedder, connection: Connection, question: str) -> float:
     """Do what no search can do without, in this process; return the seconds it took."""
     started = time.perf_counter()
@@ -54,15 +65,17 @@ async def search_directly(embedder: Embedder, connection: Connection, question: 
 
 async def alternate(
     client: httpx.AsyncClient, embedder: Embedder, connection: Connection, asked: Sequence[str]
-) -> tuple[list[float], list[float]]:
-    """Return seconds over HTTP and of the direct use, taken in turn, so that a busy machine slows both alike."""
-    over_http, direct = [], []
+) -> tuple[list[float], list[float], list[float]]:
+    """Return seconds over HTTP, of the direct use and of Serve's floor, in turn: a busy machine slows all alike."""
+    over_http, direct, floor = [], [], []
     for number, question in enumerate(asked):
         direct.append(await search_directly(embedder, connection, question))
         over_http.append(await search(client, question))
+        await search_directly(embedder, connection, f"once more: {question}")  # the same pause before each
+        floor.append(await ask_nothing(client, question))
         if (number + 1) % 20 == 0:
             print(f"  {number + 1} of {len(asked)} questions asked", flush=True)
-    return over_http[WARM_UP:], direct[WARM_UP:]
+    return over_http[WARM_UP:], direct[WARM_UP:], floor[WARM_UP:]
 
 
 async def at_once(client: httpx.AsyncClient, count: int) -> tuple[float, int]:
@@ -84,11 +97,11 @@ async def measure(url: str, embedder: Embedder, copy: Path, searches: int, toget
     try:
         async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S, limits=limits) as client:
             asked = questions(searches + WARM_UP)
-            over_http, direct = await alternate(client, embedder, connection, asked)
+            over_http, direct, floor = await alternate(client, embedder, connection, asked)
             gain, refused = await at_once(client, together)
     finally:
         await connection.close()
-    times = [p50(direct), p99(direct), p50(over_http), p99(over_http), p50(over_http) - p50(direct)]
+    times = [p50(direct), p99(direct), p50(over_http), p99(over_http), p50(over_http) - p50(direct), p50(floor)]
     return " | ".join([*(f"{value:.1f}" for value in times), f"{gain:.2f}", str(refused)])
 
 
@@ -105,8 +118,7 @@ def run(sizes: Sequence[int], searches: int, together: int) -> None:
             fill_folder(folder, count, asyncio.run(embedder.info()))
             with searching_application(folder) as application:
                 cells = asyncio.run(measure(application.url, embedder, folder / "copy", searches, together))
-        title = f"{together} at once ÷ 1"
-        print(f"\n| passages | direct, ms at p50 | p99 | HTTP, p50 | p99 | added at p50 | {title} | refused |")
-        print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+        print(f"\n| {' | '.join(HEADINGS)} | {together} at once ÷ 1 | refused |")
+        print("| --- " * (len(HEADINGS) + 2) + "|")
         print(f"| {count:,} | {cells} |\n", flush=True)
     embedder.close()

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from bench.serving_floor import floor_application
 from bench.synthetic_passages import fill
 from pipelines.domain.model import ModelInfo
 from pipelines.stores.qdrant_passages import QdrantPassageStore
@@ -40,6 +41,7 @@ def searching_application(folder: Path, **arguments: Any) -> Iterator[RunningApp
     document = yaml.safe_load(LOCAL_CONFIG.read_text())
     models = {"transcriber": _FAKE, "diarizer": _FAKE, "embedder": _MINILM, "audio": {"detector": "scripted"}}
     document["applications"][0]["args"].update(models | arguments)
+    document["applications"].append(floor_application())
     config = folder / "config.yaml"
     config.write_text(yaml.safe_dump(document))
     print("  starting the application", flush=True)

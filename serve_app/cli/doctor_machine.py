@@ -15,7 +15,17 @@ import psutil
 
 from serve_app.cli.wording import size
 
-_PACKAGES = ("ray", "faster-whisper", "ctranslate2", "pyannote.audio", "FlagEmbedding", "qdrant-client", "dbos", "av")
+_PACKAGES = (
+    "ray",
+    "faster-whisper",
+    "ctranslate2",
+    "pyannote.audio",
+    "FlagEmbedding",
+    "qdrant-client",
+    "qdrant-edge-py",
+    "dbos",
+    "av",
+)
 _DISK_WANTED_BYTES = 5_000_000_000
 _DISK_NEEDED_BYTES = 1_000_000_000
 _MEMORY_WANTED_BYTES = 6_000_000_000

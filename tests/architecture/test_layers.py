@@ -12,7 +12,18 @@ from pipelines import errors
 ERROR_CLASSES = [
     value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, errors.RayScribeError)
 ]
-HEAVY = ("ray", "starlette", "fastapi", "torch", "transformers", "faster_whisper", "ctranslate2", "av", "qdrant_client")
+HEAVY = (
+    "ray",
+    "starlette",
+    "fastapi",
+    "torch",
+    "transformers",
+    "faster_whisper",
+    "ctranslate2",
+    "av",
+    "qdrant_client",
+    "qdrant_edge",
+)
 
 
 @pytest.mark.parametrize("module", ["pipelines", "pipelines.ports", "pipelines.errors", "pipelines.fakes.models"])

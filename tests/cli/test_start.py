@@ -15,7 +15,18 @@ from pipelines.errors import ModelUnavailable
 from serve_app.cli.serving import DEFAULT_CONFIG
 from tests.cli.conftest import Command
 
-_HEAVY = ("ray", "torch", "fastapi", "starlette", "numpy", "faster_whisper", "transformers", "qdrant_client", "dbos")
+_HEAVY = (
+    "ray",
+    "torch",
+    "fastapi",
+    "starlette",
+    "numpy",
+    "faster_whisper",
+    "transformers",
+    "qdrant_client",
+    "qdrant_edge",
+    "dbos",
+)
 
 
 Progress = Callable[[Mapping[str, str]], None]
