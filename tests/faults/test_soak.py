@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import statistics
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -93,10 +94,10 @@ def _memory(root: psutil.Process) -> Sample:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """The least bytes in the first half after the warm-up, and in the second.
+    """Bytes in the first half after the warm-up, and in the second, at the median.
 
-    The least, because memory is given back in waves: Serve's controller climbs by 5 MB within 250 jobs and falls again,
-    and where on a wave a median lands is chance.
+    Halves, because Serve's controller climbs by 5 MB within 250 jobs and falls again: where on such a wave a shorter
+    stretch lies is chance. Medians, because a role's mean falls for a moment whenever a worker is new.
     """
 
     before: float
@@ -113,10 +114,14 @@ def _growth(samples: list[Sample]) -> dict[str, Growth]:
     warm = samples[WARM_UP:]
     half = len(warm) // 2
     return {
-        role: Growth(min(sample[role] for sample in warm[:half]), min(sample[role] for sample in warm[-half:]))
+        role: Growth(_median(role, warm[:half]), _median(role, warm[-half:]))
         for role in warm[0]
         if all(role in sample for sample in warm)
     }
+
+
+def _median(role: str, samples: list[Sample]) -> float:
+    return statistics.median(sample[role] for sample in samples)
 
 
 def _is_too_much(growth: Growth) -> bool:
