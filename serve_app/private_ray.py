@@ -27,8 +27,8 @@ _ENVIRONMENT = {
     "RAY_worker_niceness": "0",  # Ray's 15 lets whatever else runs on a laptop starve what its user is waiting for
     "RAY_task_events_report_interval_ms": "0",  # else every task is remembered, for a dashboard that is not there
     "OMP_NUM_THREADS": "2",
-    # NumPy's second thread waits by spinning, for as long again as a search of the local vector store takes, and takes
-    # the other hyper-thread from the thread that it waits for; what multiplies here is too small to gain from it.
+    # NumPy's second thread waits by spinning and takes the other hyper-thread from the thread that it waits for; what
+    # multiplies here is too small to gain from it.
     "OPENBLAS_NUM_THREADS": "1",
     # An application that nobody uses should cost next to nothing: Serve's counters travel every second and not every
     # tenth of one, and this machine's own figures, which nobody collects here, are taken twice a minute. Serve's

@@ -1,13 +1,13 @@
 """A folder that qdrant-client's local mode wrote becomes one of Qdrant Edge's, once, when it is opened."""
 
 import shutil
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from qdrant_client import QdrantClient, models
 
+from pipelines.stores.embedded_qdrant import EmbeddedQdrant
 from pipelines.stores.qdrant_connection import CollectionExists
 from pipelines.stores.qdrant_records import PAYLOAD_INDEXES
 
@@ -17,36 +17,7 @@ _LEFT_BEHIND = (".lock", _MARK)
 _PAGE = 256
 
 
-class Target(Protocol):
-    """What takes the points: the calls of qdrant-client."""
-
-    def create_collection(
-        self,
-        *,
-        collection_name: str,
-        vectors_config: Mapping[str, models.VectorParams],
-        sparse_vectors_config: Mapping[str, models.SparseVectorParams],
-        metadata: Mapping[str, Any],
-    ) -> None:
-        """Make a collection."""
-        ...
-
-    def create_payload_index(
-        self, *, collection_name: str, field_name: str, field_schema: models.PayloadSchemaType, wait: bool
-    ) -> None:
-        """Index a field."""
-        ...
-
-    def upsert(self, *, collection_name: str, points: Sequence[models.PointStruct], wait: bool) -> None:
-        """Write points."""
-        ...
-
-    def update_collection_aliases(self, *, change_aliases_operations: Sequence[models.CreateAliasOperation]) -> None:
-        """Point aliases at collections."""
-        ...
-
-
-def move_from_local_mode(folder: Path, target: Target) -> None:
+def move_from_local_mode(folder: Path, target: EmbeddedQdrant) -> None:
     """Copy collections, points and aliases to ``target``, then remove what local mode had written; usually nothing."""
     if not (folder / _MARK).exists():
         return
@@ -69,7 +40,7 @@ def move_from_local_mode(folder: Path, target: Target) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _copy_collection(source: QdrantClient, target: Target, name: str) -> None:
+def _copy_collection(source: QdrantClient, target: EmbeddedQdrant, name: str) -> None:
     config = source.get_collection(name).config
     vectors: Any = config.params.vectors
     with suppress(CollectionExists):

@@ -12,8 +12,9 @@ from pipelines.domain.passage import SearchFilters
 from pipelines.errors import PassageStoreUnavailable
 from pipelines.fakes.models import FakeEmbedder
 from pipelines.stores.collection_names import alias_name, physical_name
+from pipelines.stores.embedded_qdrant import EmbeddedQdrant
 from pipelines.stores.qdrant_connection import CollectionExists
-from pipelines.stores.qdrant_embedded import EmbeddedConnection, EmbeddedQdrant
+from pipelines.stores.qdrant_embedded import EmbeddedConnection
 from pipelines.stores.qdrant_passages import QdrantPassageStore
 from pipelines.stores.qdrant_records import DENSE, SPARSE, to_point
 from tests.contracts.test_passage_store import PASSAGES, fill, search
