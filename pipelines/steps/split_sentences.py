@@ -7,8 +7,8 @@ from itertools import groupby
 
 from pipelines.domain.transcript import Segment, Transcript
 from pipelines.domain.understanding import Sentence
+from pipelines.steps.sentence_bounds import sentence_bounds
 
-_END = re.compile(r"(?<=[.!?…。！？])[\"'”’)]*\s+|(?<=[。！？])")
 _TERMINAL = re.compile(r"[.!?…。！？]")
 _LONGEST_CHARACTERS = 320
 _UNPUNCTUATED_CHARACTERS = 400
@@ -50,11 +50,8 @@ def _cut(turn: Sequence[Segment]) -> Iterator[Sentence]:
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:
-    start = 0
-    for boundary in _END.finditer(text):
-        yield from _shortened(text, start, boundary.start())
-        start = boundary.end()
-    yield from _shortened(text, start, len(text))
+    for start, end in sentence_bounds(text):
+        yield from _shortened(text, start, end)
 
 
 def _shortened(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
