@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from pipelines.domain.transcript import Segment, Word
+from pipelines.steps.written_words import find_pieces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +27,10 @@ class TimedWord:
 def locate_words(segment: Segment) -> tuple[TimedWord, ...]:
     """Return the words of a segment in order, one for one with ``segment.words`` where it has them.
 
-    Without them the text is taken apart at white space, and each word gets the share of the segment's time that its
-    characters have in the text. Words that do not stand in the text one after another (a model may write them
-    differently) are placed by their share of the text, so that every word has a place and none overlap.
+    Without them the text is taken apart at white space, and in scripts without it after every second character; each
+    word gets the share of the segment's time that its characters have in the text. Words that do not stand in the text
+    one after another (a model may write them differently) are placed by their share of the text, so that every word has
+    a place and none overlap.
     """
     if not segment.words:
         return _estimate(segment)
@@ -45,7 +47,7 @@ def _estimate(segment: Segment) -> tuple[TimedWord, ...]:
             end_s=segment.start_s + match.end() * rate,
             estimated=True,
         )
-        for match in re.finditer(r"\S+", segment.text)
+        for match in find_pieces(segment.text)
     )
 
 

@@ -2,20 +2,26 @@
 
 import re
 import unicodedata
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
 
 from pipelines.domain.answer import Citation
 from pipelines.domain.passage import Passage, SpokenSpan, TextSpan
-from pipelines.steps.weigh_words import content_terms
+from pipelines.steps.function_words import claim_terms
+from pipelines.steps.sentence_bounds import sentence_bounds
+from pipelines.steps.written_words import MARKS, holds_unspaced
 
-_WORD = re.compile(r"\w+(?:['’]\w+)*")
-_SENTENCE = re.compile(r"[^.?!…。？！]+(?:[.?!…]+(?=\s|$)|[。？！]|[.?!…]|$)*")
+LEAST_SUPPORT = Fraction(1, 3)
+"""Share of what a statement says that a sentence must have to support it: of three things listed, one."""
+
+_WORD = re.compile(rf"\w[\w{MARKS}]*(?:['’]\w[\w{MARKS}]*)*")
 
 
 def find_quote(quote: str, text: str) -> TextSpan | None:
     """Return where the quote's words stand in ``text``, one after another; None where they do not.
 
-    Case, punctuation, apostrophes and the width of characters do not count; every word does. A quote without words is
-    found nowhere.
+    Case, punctuation, apostrophes and the width of characters do not count; every word does. In scripts without spaces
+    characters are compared, and white space does not count either. A quote without words is found nowhere.
     """
     wanted = [_folded(match.group()) for match in _WORD.finditer(quote)]
     if not wanted:
@@ -25,28 +31,28 @@ def find_quote(quote: str, text: str) -> TextSpan | None:
     for start in range(len(there) - len(wanted) + 1):
         if there[start : start + len(wanted)] == wanted:
             return _with_punctuation(text, words[start].start(), words[start + len(wanted) - 1].end())
-    return _find_unspaced(quote.strip(), text)
+    return _find_unspaced(quote, text) if holds_unspaced(quote) else None
 
 
-def support(claim: str, text: str) -> TextSpan | None:
-    """Return the sentence of ``text`` that shares most content words with the claim; None where none shares any."""
-    wanted = content_terms(claim)
-    spans = split_spans(text)
-    shared = [len(wanted & content_terms(text[span.start : span.end])) for span in spans]
-    if not any(shared):
-        return None
-    return spans[max(range(len(spans)), key=lambda place: shared[place])]
+def support(claim: str, texts: Sequence[str]) -> tuple[int, TextSpan] | None:
+    """Return which text has the sentence that shares most with the claim, and where it stands there.
+
+    None where no sentence has ``LEAST_SUPPORT`` of the claim's terms. Of equals the first one counts.
+    """
+    wanted = claim_terms(claim)
+    best: tuple[int, TextSpan] | None = None
+    most = max(1, -(-len(wanted) * LEAST_SUPPORT.numerator // LEAST_SUPPORT.denominator)) - 1
+    for place, text in enumerate(texts):
+        for span in split_spans(text):
+            shared = len(wanted & claim_terms(text[span.start : span.end]))
+            if shared > most:
+                best, most = (place, span), shared
+    return best
 
 
 def split_spans(text: str) -> tuple[TextSpan, ...]:
     """Return the sentences of a text as character offsets, without the white space around them."""
-    found = []
-    for match in _SENTENCE.finditer(text):
-        sentence = match.group()
-        start = match.start() + len(sentence) - len(sentence.lstrip())
-        if sentence.strip():
-            found.append(TextSpan(start=start, end=start + len(sentence.strip())))
-    return tuple(found)
+    return tuple(TextSpan(start=start, end=end) for start, end in sentence_bounds(text))
 
 
 def cite(passage: Passage, span: TextSpan, *, collection: str, n: int) -> Citation:
@@ -85,12 +91,34 @@ def _folded(word: str) -> str:
 
 def _with_punctuation(text: str, start: int, end: int) -> TextSpan:
     """Take the full stop along that ends the quoted sentence."""
-    return TextSpan(start=start, end=end + (text[end : end + 1] in (".", "?", "!", "…")))
+    return TextSpan(start=start, end=end + (text[end : end + 1] in (".", "?", "!", "…", "。", "？", "！")))
 
 
 def _find_unspaced(quote: str, text: str) -> TextSpan | None:
-    """Find part of a run of characters in scripts without spaces, where words cannot be told apart."""
-    if quote.isascii() or len(quote) < 2:
+    """Find a run of characters where words cannot be told apart; a word of letters at its ends must be a whole one."""
+    wanted = "".join(character for character, _ in _letters(quote))
+    if len(wanted) < 2:
         return None
-    start = text.find(quote)
-    return TextSpan(start=start, end=start + len(quote)) if start >= 0 else None
+    letters = list(_letters(text))
+    there = "".join(character for character, _ in letters)
+    found = there.find(wanted)
+    while found >= 0:
+        start, end = letters[found][1], letters[found + len(wanted) - 1][1] + 1
+        if not _inside_word(text, start) and not _inside_word(text, end):
+            return _with_punctuation(text, start, end)
+        found = there.find(wanted, found + 1)
+    return None
+
+
+def _letters(text: str) -> Iterator[tuple[str, int]]:
+    """Yield letters, digits and their marks as they are compared, each with the place where it comes from."""
+    for place, original in enumerate(text):
+        for character in unicodedata.normalize("NFKD", original).casefold():
+            if character.isalnum() or unicodedata.category(character).startswith("M"):
+                yield character, place
+
+
+def _inside_word(text: str, place: int) -> bool:
+    """Say whether a place lies between two characters of one word, in a script that has spaces."""
+    beside = text[max(0, place - 1) : place + 1]
+    return len(beside) == 2 and beside.isalnum() and not any(map(holds_unspaced, beside))

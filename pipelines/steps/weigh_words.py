@@ -11,6 +11,7 @@ import unicodedata
 from collections import Counter
 
 from pipelines.domain.passage import SparseVector
+from pipelines.steps.written_words import TERMS, WORDS, is_unspaced
 
 SATURATION = 1.2
 """BM25's k1: how soon another occurrence of the same word stops to matter."""
@@ -25,13 +26,7 @@ NAME_WEIGHT = 3.0
 """How much more than another word a name or a number says about what is asked (measured: bench/README.md)."""
 
 _APOSTROPHES = re.compile(r"['’`]")
-_UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0e7f"
-"""Japanese, Chinese and Thai are written without spaces: their words are taken as pairs of characters."""
-_TERMS = re.compile(rf"[{_UNSPACED}]+|[^\W{_UNSPACED}]+")
-_WORDS = re.compile(r"\w+")
 _SENTENCE_ENDS = ".?!…:"
-_IS_UNSPACED = re.compile(rf"[{_UNSPACED}]")
-
 _ENGLISH = """
 a about an and are as at be been by can did do does for from had has have how i if in is it its me my of on or our he
 said say so she tell that the their them then there they this to was we were what when where which who why will with
@@ -64,7 +59,7 @@ def weigh_query(text: str) -> SparseVector:
 def telling_terms(text: str) -> frozenset[str]:
     """Return the terms of a text that look like names or numbers: capitals inside a sentence, and digits."""
     found: set[str] = set()
-    for match in _WORDS.finditer(text):
+    for match in WORDS.finditer(text):
         word, before = match.group(), text[: match.start()].rstrip()
         inside = bool(before) and before[-1] not in _SENTENCE_ENDS
         if any(map(str.isdigit, word)) or (inside and word[0].isupper()):
@@ -75,7 +70,7 @@ def telling_terms(text: str) -> frozenset[str]:
 def split_terms(text: str) -> list[str]:
     """Return the terms of a text as they are compared: case and form folded, English plurals and possessives cut."""
     folded = _APOSTROPHES.sub("", unicodedata.normalize("NFKC", text).casefold())
-    return [term for match in _TERMS.findall(folded) for term in _terms_of(match)]
+    return [term for match in TERMS.findall(folded) for term in _terms_of(match)]
 
 
 def content_terms(text: str) -> frozenset[str]:
@@ -89,7 +84,7 @@ def term_id(term: str) -> int:
 
 
 def _terms_of(word: str) -> list[str]:
-    if _IS_UNSPACED.match(word):
+    if is_unspaced(word):
         return [word[place : place + 2] for place in range(max(1, len(word) - 1))]
     return [_singular(word)]
 

@@ -84,6 +84,21 @@ def test_text_without_spaces_stays_as_it_is_written() -> None:
     assert [passage.text for passage in chunk_transcript(spoken, SOURCE)] == ["你好。我很好。"]
 
 
+def test_turns_in_writing_without_spaces_are_not_mixed() -> None:
+    said = "我们明天上午九点在会议室讨论新项目的预算和时间安排。"
+    turns = [segment(said, 5 * place, 5 * place + 4, speaker=f"SPEAKER_0{place % 2}") for place in range(14)]
+    passages = chunk_transcript(transcript(*turns, language="zh"), SOURCE)
+    assert [passage.speakers for passage in passages] == [(f"SPEAKER_0{place % 2}",) for place in range(14)]
+    assert {passage.text for passage in passages} == {said}
+
+
+def test_a_long_stretch_without_spaces_is_cut() -> None:
+    spoken = transcript(segment("我们明天上午九点讨论预算。" * 30, 0, 90), language="zh")
+    passages = chunk_transcript(spoken, SOURCE, ChunkingOptions(overlap_words=0))
+    assert len(passages) > 5
+    assert "".join(passage.text for passage in passages) == "我们明天上午九点讨论预算。" * 30
+
+
 def test_silence_has_no_passages() -> None:
     assert chunk_transcript(transcript(segment("", 0, 1), segment("  ", 1, 2)), SOURCE) == ()
 

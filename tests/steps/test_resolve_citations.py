@@ -38,6 +38,26 @@ def test_a_quote_is_found_inside_writing_without_spaces() -> None:
     assert find_quote("下午九点", text) is None
 
 
+@pytest.mark.parametrize(
+    ("quote", "text", "found"),
+    [
+        ("期限は、五月三日です", "新しい期限は五月三日です。", "期限は五月三日です。"),
+        ("期限は五月三日です", "期限は 五月三日です", "期限は 五月三日です"),
+        ("ＡＢＣ会議", "次のABC会議で", "ABC会議"),
+        ("ﾃﾞｰﾀ会議", "データ会議", "データ会議"),
+        ("C会議", "ABC会議", None),  # a word of letters counts as a whole
+        ("возможно сделать это", "Это невозможно сделать это сегодня", None),
+        ("für", "Dafür bin ich", None),
+        ("the exam", "明天 the exam 开始", "the exam"),
+    ],
+)
+def test_words_count_as_wholes_and_only_scripts_without_spaces_are_searched_inside(
+    quote: str, text: str, found: str | None
+) -> None:
+    span = find_quote(quote, text)
+    assert (span and text[span.start : span.end]) == found
+
+
 @given(st.text(alphabet="ab .,'", max_size=40), st.integers(0, 40), st.integers(0, 40))
 def test_whatever_is_cut_at_word_borders_is_found(text: str, start: int, end: int) -> None:
     words = text.split()
@@ -57,11 +77,21 @@ def test_sentences_are_split_with_their_places() -> None:
     assert split_spans("  ") == ()
 
 
-def test_a_statement_is_supported_by_the_sentence_that_shares_its_words() -> None:
-    span = support("You need a pencil", TEXT)
-    assert span is not None
-    assert TEXT[span.start : span.end] == "Bring a pencil."
-    assert support("It is about that", TEXT) is None
+@pytest.mark.parametrize(
+    ("claim", "sentence"),
+    [
+        ("You need a pencil", "Bring a pencil."),
+        ("The exam is in May", "The exam is on the third of May, don't be late!"),
+        ("It is about that", None),
+        ("Pencils, rulers, erasers and sharpeners are sold out", None),
+        ("Die Katze ist nicht im Haus", "Die Katze schläft nicht im Garten."),
+        ("Die Klausur ist nicht im Juni", None),
+    ],
+)
+def test_a_statement_is_supported_by_the_sentence_that_shares_its_words(claim: str, sentence: str | None) -> None:
+    texts = [TEXT, "Die Katze schläft nicht im Garten."]
+    found = support(claim, texts)
+    assert (found and texts[found[0]][found[1].start : found[1].end]) == sentence
 
 
 def test_a_citation_has_the_time_and_the_speaker_of_its_words() -> None:
