@@ -17,6 +17,7 @@ from pipelines.ports import (
     Reranker,
     Transcriber,
 )
+from serve_app.chat_options import chat_options
 from serve_app.settings import Settings
 
 
@@ -109,4 +110,5 @@ class Services:
             passages=self.passages,
             reranker=self.reranker,
             language_model=self.language_model,
+            options=chat_options(self.settings),
         )

@@ -12,6 +12,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from pipelines.flows.question_limits import MAX_QUERY_CHARACTERS
+
 Profile = Literal["local", "gpu", "production"]
 Scope = Literal["jobs:write", "jobs:read", "search", "chat", "inference", "admin"]
 ALL_SCOPES: tuple[Scope, ...] = ("jobs:write", "jobs:read", "search", "chat", "inference", "admin")
@@ -21,7 +23,7 @@ SHIPPED_FOLDER = Path(__file__).resolve().parent.parent
 class Section(BaseModel):
     """A group of settings that refuses unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class DataSettings(Section):
@@ -83,9 +85,16 @@ class LimitSettings(Section):
     upload_bytes: int = Field(default=500_000_000, gt=0)
     """413 above it, from Content-Length before a byte is read, else as soon as it is passed."""
     concurrent_uploads: int = Field(default=8, gt=0)
-    """429 ``too_many_uploads`` above it, per ingress replica: Serve buffers bodies without limit."""
+    """429 ``too_many_uploads`` above it, per ingress replica: Serve buffers bodies without limit.
+
+    Where the keys name several tenants, one of them takes at most half, rounded up.
+    """
     upload_idle_s: float = Field(default=60.0, gt=0)
     """408 when a client sends nothing for so long in the middle of an upload: it holds one of the few places."""
+    upload_bytes_per_s: float = Field(default=4_096.0, ge=0)
+    """408 ``upload_too_slow`` when a client sends less on average: a phone on a bad line sends more; 0: as it likes."""
+    upload_pace_s: float = Field(default=60.0, gt=0)
+    """What that average is taken over: first looked at after so long, and then each time as long has passed."""
     queue_depth_per_tenant: int = Field(default=50, gt=0)
     """Waiting jobs of one tenant; 429 ``queue_full`` above it."""
     queue_depth_total: int = Field(default=500, gt=0)
@@ -110,8 +119,8 @@ class LimitSettings(Section):
     """Ended jobs are erased after this many days; None: kept."""
     search_top_k: int = Field(default=100, gt=0)
     """Largest ``top_k`` of a search."""
-    query_characters: int = Field(default=4_000, gt=0)
-    """Longest search query or question."""
+    query_characters: int = Field(default=4_000, gt=0, le=MAX_QUERY_CHARACTERS)
+    """Longest search query or question; at most 20,000."""
     text_characters: int = Field(default=1_000_000, gt=0)
     """Longest text for a text skill."""
 
@@ -195,6 +204,8 @@ class LanguageModelSettings(Section):
     """Of the OpenAI-compatible endpoint, with ``/v1``."""
     api_key: str = ""
     """Of that endpoint; best set by ``RAYSCRIBE_LANGUAGE_MODEL__API_KEY``."""
+    extra: dict[str, object] = Field(default_factory=dict)
+    """Further fields of every request to it: ``{"chat_template_kwargs": {"enable_thinking": false}}``, …"""
     context_tokens: int = Field(default=8192, gt=0)
     """What the endpoint's model takes; prompts are split to fit."""
     engine_arguments: dict[str, object] = Field(default_factory=dict)
@@ -243,6 +254,8 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         nested_model_default_partial_update=True,
+        # A key that was put in the place of its hash must not end up in a traceback.
+        hide_input_in_errors=True,
     )
 
     profile: Profile = "local"

@@ -19,6 +19,7 @@ from pipelines.domain.answer import (
     DoneEvent,
     ErrorEvent,
     FinishReason,
+    Source,
     SourcesEvent,
     TokenUsage,
 )
@@ -41,11 +42,12 @@ async def answer_question(
 ) -> AsyncGenerator[ChatEvent, None]:
     """Yield ``sources``, ``delta`` …, ``citations``, ``done``; or ``error`` last, once anything has been yielded.
 
+    ``options``: the deployment's, unless others are given.
     Before the first event it raises instead: InvalidRequest, NotFound, EmbedderMismatch, PassageStoreUnavailable,
     ModelUnavailable. Closing the generator stops retrieval and generation.
     """
     check_messages(request)
-    answering = _Answering(ports, request, options or ChatOptions())
+    answering = _Answering(ports, request, options or ports.options)
     await answering.retrieve(tenant)
     await answering.prepare()
     yield answering.sources()
@@ -72,10 +74,15 @@ class _Answering:
         self._options = options
         self._found: Retrieval
         self._prepared: PreparedPrompt | None = None
+        self._announced: tuple[Source, ...] = ()
+        """What every answer rests on, whoever writes it."""
+        self._usage: TokenUsage | None = None
+        """Of the answer, also of one that could not be used."""
         self._degraded: list[Degradation] = []
 
     async def retrieve(self, tenant: str) -> None:
         self._found = await retrieve_sources(self._ports, tenant, self._request, self._options)
+        self._announced = self._found.sources
         self._degraded += self._found.degraded
 
     async def prepare(self) -> None:
@@ -90,17 +97,18 @@ class _Answering:
             self._prepared = await prepare_prompt(model, found.question, found.sources, self._request, self._options)
         except (DependencyError, ModelError, Overloaded) as error:
             self._without_model(error.message)
+        else:
+            self._announced = self._prepared.sources
 
     def sources(self) -> SourcesEvent:
-        used = self._prepared.sources if self._prepared else self._found.sources
-        return SourcesEvent(sources=used, question=self._found.question)
+        return SourcesEvent(sources=self._announced, question=self._found.question)
 
     async def events(self) -> AsyncGenerator[ChatEvent, None]:
         """Yield all that comes after the sources."""
         if not self._found.sources:
             yield DeltaEvent(text=NO_EVIDENCE)
             yield CitationsEvent(citations=())
-            yield self._done("stop", None, grounded=False)
+            yield self._done("stop", grounded=False)
             return
         model, prepared = self._ports.language_model, self._prepared
         if model is not None and prepared is not None:
@@ -112,7 +120,7 @@ class _Answering:
                 yield event
 
     async def _generated(self, model: LanguageModel, prepared: PreparedPrompt) -> AsyncGenerator[ChatEvent, None]:
-        """Yield what the model writes; nothing, and forget the prompt, if it fails before the first word."""
+        """Yield what the model writes; nothing, and forget the prompt, if it fails or ends before the first word."""
         marker, written = CitationMarker(prepared.sources), False
         last = CompletionChunk(text="", finish_reason="error")
         chunks = stream_answer(model, prepared, first_token_timeout_s=self._options.first_token_timeout_s)
@@ -120,44 +128,40 @@ class _Answering:
             async with aclosing(chunks):
                 async for chunk in chunks:
                     last = chunk
-                    if text := marker.feed(chunk.text):
+                    text = marker.feed(chunk.text)
+                    if text := text if written else text.lstrip():
                         written = True
                         yield DeltaEvent(text=text)
-        except (DependencyError, ModelError, Overloaded) as error:
+            self._usage = last.usage
+            rest = marker.finish()
+            if not written and not rest.strip():
+                raise ModelError("the language model wrote no answer")
+        except RayScribeError as error:
             if written:
                 raise
             self._prepared = None
             self._without_model(error.message)
             return
-        if rest := marker.finish():
-            yield DeltaEvent(text=rest)
+        if rest:
+            yield DeltaEvent(text=rest if written else rest.lstrip())
         yield CitationsEvent(citations=tuple(marker.citations), removed=marker.removed)
-        yield self._done(
-            last.finish_reason or "stop", last.usage, grounded=bool(marker.citations), model=prepared.model
-        )
+        yield self._done(last.finish_reason or "stop", grounded=bool(marker.citations), model=prepared.model)
 
     async def _extracted(self) -> AsyncGenerator[ChatEvent, None]:
         text, citations = await answer_extractively(
-            self._ports.embedder, self._found.question, self._found.sources, self._options
+            self._ports.embedder, self._found.question, self._announced, self._options
         )
         yield DeltaEvent(text=text)
         yield CitationsEvent(citations=citations)
-        yield self._done("stop", None, grounded=bool(citations))
+        yield self._done("stop", grounded=bool(citations))
 
     def _without_model(self, reason: str) -> None:
         self._degraded.append(Degradation(stage="chat", wanted="language model", used="extractive", reason=reason))
 
-    def _done(
-        self,
-        finish_reason: FinishReason,
-        usage: TokenUsage | None,
-        *,
-        grounded: bool,
-        model: ModelInfo | None = None,
-    ) -> DoneEvent:
+    def _done(self, finish_reason: FinishReason, *, grounded: bool, model: ModelInfo | None = None) -> DoneEvent:
         return DoneEvent(
             finish_reason=finish_reason,
-            usage=_total(usage, self._found.rewriting),
+            usage=_total(self._usage, self._found.rewriting),
             grounded=grounded,
             versions=self._found.versions | ({"llm": describe_model(model)} if model else {}),
             degraded=tuple(self._degraded),

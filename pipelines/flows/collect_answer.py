@@ -2,12 +2,17 @@
 
 from collections.abc import AsyncIterator
 
+from pipelines import errors
 from pipelines.domain.answer import Answer, ChatEvent, CitationsEvent, DeltaEvent, DoneEvent, ErrorEvent, SourcesEvent
-from pipelines.errors import ModelError, ModelUnavailable
+from pipelines.errors import ModelError, ModelUnavailable, RayScribeError
+
+_BY_CODE: dict[str, type[RayScribeError]] = {
+    kind.code: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, RayScribeError)
+}
 
 
 async def collect_answer(events: AsyncIterator[ChatEvent]) -> Answer:
-    """Return the whole answer. Raises ModelUnavailable, or ModelError, where the stream ends with an error."""
+    """Return the whole answer. Raises the error that an ``error`` event names, and ModelUnavailable without an end."""
     text, sources, citations = "", SourcesEvent(sources=(), question=""), CitationsEvent(citations=())
     async for event in events:
         match event:
@@ -18,10 +23,15 @@ async def collect_answer(events: AsyncIterator[ChatEvent]) -> Answer:
             case CitationsEvent():
                 citations = event
             case ErrorEvent():
-                raise (ModelUnavailable if event.retryable else ModelError)(event.message)
+                raise _error(event)
             case DoneEvent():
                 return _answer(text, sources, citations, event)
     raise ModelUnavailable("the answer ended early")
+
+
+def _error(event: ErrorEvent) -> RayScribeError:
+    unknown = ModelUnavailable if event.retryable else ModelError
+    return _BY_CODE.get(event.code, unknown)(event.message)
 
 
 def _answer(text: str, sources: SourcesEvent, citations: CitationsEvent, done: DoneEvent) -> Answer:

@@ -32,9 +32,7 @@ async def retrieve_sources(ports: ChatPorts, tenant: str, request: ChatRequest, 
     """
     search = search_request(ports, request)
     check_search(search)
-    question, rewriting, degraded = await standalone_question(
-        ports.language_model, request, timeout_s=options.rewrite_timeout_s
-    )
+    question, rewriting, degraded = await standalone_question(ports.language_model, request, options)
     result = await search_passages(
         ports.embedder, ports.passages, tenant, replace(search, query=question), reranker=ports.reranker
     )

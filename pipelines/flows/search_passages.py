@@ -7,13 +7,13 @@ from itertools import chain
 
 from pipelines.domain.model import Degradation, ModelInfo
 from pipelines.domain.passage import Embedding, Hit, Passage, SearchRequest, SearchResult
-from pipelines.errors import DependencyError, InvalidRequest, ModelError
+from pipelines.errors import InvalidRequest, RayScribeError
+from pipelines.flows.question_limits import MAX_QUERY_CHARACTERS
 from pipelines.passage_ports import PassageStore
 from pipelines.ports import Embedder, Reranker
 from pipelines.steps.find_highlights import find_highlights
 from pipelines.steps.merge_hits import merge_hits
 
-MAX_QUERY_CHARACTERS = 4_000
 MAX_TOP_K = 100
 MAX_COLLECTIONS = 20
 
@@ -85,7 +85,7 @@ async def _rerank(
         return (), ()
     try:
         scores = await reranker.rerank(query, [hit.passage.text for hit in hits])
-    except (DependencyError, ModelError) as error:
+    except RayScribeError as error:
         return tuple(hits), (_not_reranked(error.message),)
     judged = [
         replace(hit, score=score, scores=replace(hit.scores, rerank=score))

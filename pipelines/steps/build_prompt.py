@@ -1,6 +1,7 @@
 """What a language model is told when it answers from passages, and when it makes a follow-up stand alone."""
 
 from collections.abc import Sequence
+from itertools import dropwhile, groupby
 
 from pipelines.domain.answer import Message, Source
 from pipelines.domain.passage import Passage
@@ -24,6 +25,9 @@ NEIGHBOUR_GAP_S = 15.0
 
 HISTORY_MESSAGES = 6
 """Earlier messages that are shown to the model, at most."""
+
+_BETWEEN_TURNS = "\n\n"
+"""Stands between neighbouring messages of one role, which a model sees as one."""
 
 
 def source_blocks(sources: Sequence[Source]) -> list[str]:
@@ -50,21 +54,26 @@ def source_blocks(sources: Sequence[Source]) -> list[str]:
 def build_prompt(question: str, blocks: Sequence[str], history: Sequence[Message] = ()) -> tuple[Message, ...]:
     """Return the messages: rules and passages, the end of the conversation, the question."""
     passages = "\n\n".join(blocks)
+    asked = Message(role="user", content=question)
     return (
         Message(role="system", content=f"{_RULES}\n\nPassages:\n\n{passages}"),
-        *shown_history(history),
-        Message(role="user", content=question),
+        *_alternating((*recent_messages(history), asked)),
     )
 
 
 def build_rewrite_prompt(messages: Sequence[Message]) -> tuple[Message, ...]:
     """Return the messages that ask for a question that stands alone; the last of ``messages`` is the question."""
-    lines = [f"{message.role}: {message.content}" for message in (*shown_history(messages[:-1]), messages[-1])]
+    lines = [rewrite_line(message) for message in (*recent_messages(messages[:-1]), messages[-1])]
     return (Message(role="system", content=_REWRITE), Message(role="user", content="\n".join(lines)))
 
 
-def shown_history(history: Sequence[Message]) -> tuple[Message, ...]:
-    """Return the messages of the conversation that a model sees: the last ones, and no instructions among them."""
+def rewrite_line(message: Message) -> str:
+    """Return a message as it stands in the prompt that asks for a question that stands alone."""
+    return f"{message.role}: {message.content}"
+
+
+def recent_messages(history: Sequence[Message]) -> tuple[Message, ...]:
+    """Return the end of a conversation, with no instructions in it."""
     return tuple(message for message in history if message.role != "system")[-HISTORY_MESSAGES:]
 
 
@@ -76,6 +85,15 @@ def fit_blocks(block_tokens: Sequence[int], budget_tokens: int) -> int:
         if used > budget_tokens:
             return count
     return len(block_tokens)
+
+
+def _alternating(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Let the user begin and the turns alternate: many chat templates refuse any other order."""
+    begun = dropwhile(lambda message: message.role != "user", messages)
+    return tuple(
+        Message(role=role, content=_BETWEEN_TURNS.join(message.content for message in turn))
+        for role, turn in groupby(begun, key=lambda message: message.role)
+    )
 
 
 def _text_after(passage: Passage, end_s: float) -> str:

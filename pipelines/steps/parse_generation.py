@@ -12,7 +12,7 @@ from pipelines.domain.answer import Completion
 from pipelines.domain.template import Schema
 from pipelines.errors import GenerationInvalid, GenerationTruncated
 
-_THINKING = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
+THINKING = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 _FENCE = re.compile(r"^\s*```(?:json)?\s*\n(.*)\n\s*```\s*$", re.DOTALL)
 _WHITE_SPACE_LOOP = re.compile(r"\s{64}")
 """Weak models under guided JSON emit white space, which the grammar allows, until they run out of tokens."""
@@ -44,7 +44,7 @@ def is_garbage(text: str) -> bool:
 
 
 def _unwrapped(text: str) -> str:
-    without_thinking = _THINKING.sub("", text)
+    without_thinking = THINKING.sub("", text)
     fenced = _FENCE.match(without_thinking)
     return (fenced.group(1) if fenced else without_thinking).strip()
 

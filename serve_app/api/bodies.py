@@ -20,13 +20,20 @@ class RequestBody(BaseModel):
 
 def refuse_surrogates(data: Any) -> None:
     """Raise PydanticCustomError for lone surrogates, which JSON can escape and UTF-8 cannot carry."""
-    if isinstance(data, dict):
-        data = [*data.keys(), *data.values()]
-    if isinstance(data, list):
-        for item in data:
-            refuse_surrogates(item)
-    elif isinstance(data, str) and not data.isascii():
-        try:
-            data.encode()
-        except UnicodeEncodeError:
-            raise PydanticCustomError("not_unicode", "the text holds half a surrogate pair") from None
+    # A list of what is left, not recursion: the parser nests deeper than the stack then has room for.
+    left = [data]
+    while left:
+        item = left.pop()
+        if isinstance(item, dict):
+            left += [*item.keys(), *item.values()]
+        elif isinstance(item, list):
+            left += item
+        elif isinstance(item, str) and not item.isascii():
+            _refuse_unencodable(item)
+
+
+def _refuse_unencodable(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise PydanticCustomError("not_unicode", "the text holds half a surrogate pair") from None

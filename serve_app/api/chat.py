@@ -1,7 +1,7 @@
 """Questions over collections, answered with citations."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request
@@ -14,6 +14,7 @@ from pipelines.domain.job import JobKind, JobRequest
 from pipelines.errors import InvalidRequest
 from pipelines.flows.answer_question import answer_question, check_question
 from pipelines.flows.collect_answer import collect_answer
+from pipelines.flows.question_limits import MAX_MESSAGE_CHARACTERS, MAX_MESSAGES
 from serve_app.api.authentication import Chatter
 from serve_app.api.background import ACCEPTED, BackgroundFields, answer_with_job
 from serve_app.api.bodies import RequestBody
@@ -41,14 +42,14 @@ class MessageFields(RequestBody):
     """One turn of the conversation."""
 
     role: Literal["user", "assistant"]
-    content: str = Field(min_length=1, max_length=20_000)
+    content: str = Field(min_length=1, max_length=MAX_MESSAGE_CHARACTERS)
 
 
 class ChatFields(CollectionsField, BackgroundFields):
     """A question, or a conversation that ends with one."""
 
     question: str | None = Field(default=None, min_length=1)
-    messages: Annotated[list[MessageFields], Field(max_length=100)] = Field(default=[])
+    messages: Annotated[list[MessageFields], Field(max_length=MAX_MESSAGES)] = Field(default=[])
     mode: Literal["hybrid", "dense", "sparse"] = "hybrid"
     top_k: int = Field(default=8, ge=1, le=50, description="Passages to answer from, at most.")
     filters: FilterFields = FilterFields()
@@ -64,9 +65,9 @@ class ChatFields(CollectionsField, BackgroundFields):
 
     def to_request(self) -> ChatRequest:
         """Return the flow's record."""
-        asked = [MessageFields(role="user", content=self.question)] if self.question else self.messages
+        messages = tuple(Message(role=message.role, content=message.content) for message in self.messages)
         return ChatRequest(
-            messages=tuple(Message(role=message.role, content=message.content) for message in asked),
+            messages=(Message(role="user", content=self.question),) if self.question else messages,
             collections=self.names,
             mode=self.mode,
             top_k=self.top_k,
@@ -100,15 +101,28 @@ async def chat(
     """
     _check(fields, services.settings.limits)
     asked = fields.to_request()
-    if fields.background:
-        check_question(services.chat, asked)
-        await require_collections(services.passages, caller.tenant, asked.collections)
-        return await answer_with_job(services, caller, idempotency_key, JobKind.CHAT, fields.to_job_request(), asked)
-    events = _counted(answer_question(services.chat, caller.tenant, asked), services)
-    if not fields.stream:
-        return chat_body(await while_connected(request, collect_answer(events)))
-    begun = await while_connected(request, started(_encoded(events)))
+    with _named_as_sent(fields):
+        if fields.background:
+            check_question(services.chat, asked)
+            await require_collections(services.passages, caller.tenant, asked.collections)
+            job_request = fields.to_job_request()
+            return await answer_with_job(services, caller, idempotency_key, JobKind.CHAT, job_request, asked)
+        events = _counted(answer_question(services.chat, caller.tenant, asked), services)
+        if not fields.stream:
+            return chat_body(await while_connected(request, collect_answer(events)))
+        begun = await while_connected(request, started(_encoded(events)))
     return EventStreamResponse(begun)
+
+
+@contextmanager
+def _named_as_sent(fields: ChatFields) -> Iterator[None]:
+    """Let an error name the field that was sent: the flow knows a question as the last of the messages."""
+    try:
+        yield
+    except InvalidRequest as error:
+        if fields.question is None or error.param != "messages":
+            raise
+        raise type(error)(error.message, "question") from error
 
 
 async def _encoded(events: AsyncGenerator[ChatEvent, None]) -> AsyncGenerator[ServerSentEvent, None]:

@@ -9,6 +9,7 @@ from pipelines.flows.job_flows import RequestPorts
 from pipelines.flows.process_reindex import ReindexPorts
 from pipelines.flows.recording_ports import ProcessingOptions, RecordingPorts
 from pipelines.flows.understand_recording import RecordingUnderstanding
+from serve_app.chat_options import chat_options
 from serve_app.guarded_stores import open_artifacts
 from serve_app.job_observer import MeasuringObserver
 from serve_app.logs import configure_logs
@@ -44,7 +45,7 @@ class JobRunner:
                 understanding=RecordingUnderstanding(ports.language),
             ),
             replace(runner_options(settings), observer=MeasuringObserver(metrics)),
-            requests=request_ports(ports),
+            requests=request_ports(ports, settings),
         )
 
     async def __del__(self) -> None:
@@ -53,7 +54,7 @@ class JobRunner:
             await self._runner.close()
 
 
-def request_ports(ports: RemotePorts) -> RequestPorts:
+def request_ports(ports: RemotePorts, settings: Settings) -> RequestPorts:
     """Return what jobs without a recording need."""
     return RequestPorts(
         language=ports.language,
@@ -62,6 +63,7 @@ def request_ports(ports: RemotePorts) -> RequestPorts:
             passages=ports.passages,
             reranker=ports.reranker,
             language_model=ports.language_model,
+            options=chat_options(settings),
         ),
         reindexing=ReindexPorts(embedder=ports.embedder, passages=ports.passages, replacer=ports.passages),
     )

@@ -4,12 +4,16 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from pipelines.errors import ModelUnavailable, PassageStoreUnavailable
 from pipelines.fakes.language import ScriptedAnswer, ScriptedLanguageModel
+from serve_app.settings import Settings
 from tests.api.conftest import BuildWorld, World, listening
+from tests.api.test_jobs import ended
 from tests.api.test_search import FailingStore, fill
 
+QUESTION = "when is the exam"
 ANSWER = 'The exam is in June [1: "the exam is in june"].'
 
 
@@ -22,7 +26,7 @@ async def talking(build: BuildWorld) -> World:
 
 
 async def ask(client: httpx.AsyncClient, **fields: Any) -> httpx.Response:
-    return await client.post("/v1/chat", json={"question": "when is the exam", "collection": "bio", **fields})
+    return await client.post("/v1/chat", json={"question": QUESTION, "collection": "bio", **fields})
 
 
 def events_of(text: str) -> list[tuple[str, Any]]:
@@ -83,6 +87,9 @@ async def test_nothing_found_is_said_not_invented(talking: World) -> None:
         ({"question": None}, None),
         ({"question": ""}, "question"),
         ({"question": "x" * 4_001}, "question"),
+        ({"question": " \n"}, "question"),
+        ({"question": None, "messages": [{"role": "user", "content": " \n"}]}, "messages"),
+        ({"question": None, "messages": [{"role": "user", "content": "x" * 4_001}]}, "messages"),
         ({"messages": [{"role": "user", "content": "x"}]}, None),
         ({"question": None, "messages": [{"role": "assistant", "content": "x"}]}, "messages"),
         ({"question": None, "messages": [{"role": "system", "content": "x"}]}, "messages.0.role"),
@@ -105,6 +112,63 @@ async def test_what_cannot_be_asked_is_named(
 
     assert response.status_code == 422, response.text
     assert response.json()["error"]["param"] == param
+
+
+@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize(
+    ("allowed", "characters", "param"),
+    [(10, 11, "question"), (6_000, 5_000, None), (6_000, 6_001, "question"), (20_000, 19_000, None),
+     (20_000, 20_001, "question")],
+)  # fmt: skip
+async def test_how_long_a_question_may_be_is_one_setting(
+    build: BuildWorld, allowed: int, characters: int, param: str | None, background: bool
+) -> None:
+    world = await build(Settings(limits={"query_characters": allowed}))
+    await fill(world)
+    question = f"{QUESTION} ".ljust(characters, "x")
+
+    response = await ask(world.client, question=question, background=background)
+    as_messages = await world.client.post(
+        "/v1/chat", json={"messages": [{"role": "user", "content": question}], "collection": "bio"}
+    )
+
+    if param is None:
+        assert (response.status_code, as_messages.status_code) == (202 if background else 200, 200), response.text
+    else:
+        assert (response.status_code, response.json()["error"]["param"]) == (422, param)
+        assert as_messages.status_code == 422
+        assert as_messages.json()["error"]["param"].startswith("messages")
+
+
+def test_no_setting_allows_a_longer_question_than_is_read() -> None:
+    with pytest.raises(ValidationError, match="query_characters"):
+        Settings(limits={"query_characters": 20_001})
+
+
+@pytest.mark.parametrize("asked", [{"question": QUESTION}, {"messages": [{"role": "user", "content": QUESTION}]}])
+async def test_a_question_without_room_is_named_as_it_was_sent(build: BuildWorld, asked: dict[str, Any]) -> None:
+    world = await build(language_model=ScriptedLanguageModel([ANSWER], context_tokens=100))
+    await fill(world)
+
+    response = await world.client.post("/v1/chat", json={**asked, "collection": "bio"})
+
+    [name] = asked
+    assert (response.status_code, response.json()["error"]["param"]) == (422, name)
+
+
+@pytest.mark.parametrize("background", [False, True])
+async def test_the_operator_says_how_tokens_are_drawn(build: BuildWorld, background: bool) -> None:
+    model = ScriptedLanguageModel([ANSWER])
+    settings = Settings(language_model={"temperature": 0.7, "top_p": 0.8, "max_tokens": 33})
+    world = await build(settings, language_model=model)
+    await fill(world)
+
+    response = await ask(world.client, background=background)
+    if background:
+        await ended(world.client, response.json())
+
+    drawn = model.calls[0].sampling
+    assert (drawn.temperature, drawn.top_p, drawn.max_tokens) == (0.7, 0.8, 33)
 
 
 @pytest.mark.parametrize("stream", [False, True])

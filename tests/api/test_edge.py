@@ -106,6 +106,20 @@ async def test_bodies_that_are_wrong(probes: httpx.AsyncClient, content: bytes, 
     assert response.json()["error"]["param"] == param
 
 
+async def test_a_body_that_is_nested_as_deeply_as_the_parser_allows_is_wrong_not_a_crash(world: World) -> None:
+    answers = []
+    for depth in range(500, 1_100, 10):
+        nested = b"[" * depth + b"]" * depth
+        for content in (
+            b'{"messages": ' + nested + b', "collection": "bio"}',
+            b'{"question": "when", "collection": "bio", "filters": {"metadata": {"week": ' + nested + b"}}}",
+        ):
+            headers = {"content-type": "application/json"}
+            answers.append((await world.client.post("/v1/chat", content=content, headers=headers)).status_code)
+
+    assert set(answers) == {422, 400}
+
+
 async def test_a_request_id_is_taken_over_if_it_is_sane_and_made_otherwise(world: World) -> None:
     async def id_for(given: str) -> str:
         return (await world.client.get("/health/live", headers={"x-request-id": given})).headers["x-request-id"]

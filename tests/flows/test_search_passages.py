@@ -4,7 +4,15 @@ import pytest
 
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import SearchFilters, SearchMode, SearchRequest
-from pipelines.errors import EmbedderMismatch, InvalidRequest, ModelUnavailable, NotFound, PassageStoreUnavailable
+from pipelines.errors import (
+    EmbedderMismatch,
+    InvalidRequest,
+    ModelUnavailable,
+    NotFound,
+    Overloaded,
+    PassageStoreUnavailable,
+    RayScribeError,
+)
 from pipelines.fakes.models import FakeEmbedder
 from pipelines.fakes.passages import FakeReranker, InMemoryPassageStore
 from pipelines.flows.index_transcript import index_transcript
@@ -18,8 +26,11 @@ TRAVEL = ["The night train leaves at nine.", "Tickets are cheaper on Monday."]
 
 
 class BrokenReranker(FakeReranker):
+    def __init__(self, error: RayScribeError) -> None:
+        self._error = error
+
     async def rerank(self, query: str, texts: Sequence[str]) -> tuple[float, ...]:
-        raise ModelUnavailable("its replica died")
+        raise self._error
 
 
 class PreferLast(FakeReranker):
@@ -102,7 +113,12 @@ async def test_a_reranker_has_the_last_word_and_its_score_is_shown(store: InMemo
 
 
 @pytest.mark.parametrize(
-    ("reranker", "reason"), [(None, "this deployment has no reranker"), (BrokenReranker(), "its replica died")]
+    ("reranker", "reason"),
+    [
+        (None, "this deployment has no reranker"),
+        (BrokenReranker(ModelUnavailable("its replica died")), "its replica died"),
+        (BrokenReranker(Overloaded("too many calls are waiting")), "too many calls are waiting"),
+    ],
 )
 async def test_without_a_reranker_the_search_says_so(
     store: InMemoryPassageStore, reranker: FakeReranker | None, reason: str
