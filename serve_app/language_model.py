@@ -21,11 +21,11 @@ from pipelines.errors import GenerationTruncated, InvalidRequest, ModelUnavailab
 from pipelines.ports import LanguageModel
 from serve_app.privacy import PRIVATE_ENVIRONMENT
 from serve_app.remote_calls import call, stream
-from serve_app.resilience import Guard
+from serve_app.resilience import Guard, StreamLimits
 from serve_app.settings import LanguageModelSettings, Policy, Settings
 
 DEPLOYMENT_NAME = "LanguageModel"
-_INFO = Policy(timeout_s=10.0, retries=0)
+_INFO_TIMEOUT_S = 10.0
 _SECONDS_PER_TOKEN = 0.25
 """Beyond the policy's timeout an answer may take so long for each token that it may have: four a second, on a CPU."""
 
@@ -73,11 +73,18 @@ class HandleLanguageModel:
 
 @dataclass(frozen=True, slots=True)
 class GuardedLanguageModel:
-    """A LanguageModel under the policy table: timeouts, one retry, a breaker. Wraps any other."""
+    """A LanguageModel under the policy table: timeouts, one retry, breakers. Wraps any other.
+
+    Answers, counting and ``info`` have a breaker each: that one works says nothing about the others.
+    """
 
     model: LanguageModel
     guard: Guard
     policy: Policy
+    first_chunk_s: float = 30.0
+    """Longest wait for the first piece of a streamed answer; the policy's timeout where that is shorter."""
+    silence_s: float = 30.0
+    """Longest wait for each piece after it."""
 
     async def generate(
         self, messages: Sequence[Message], *, sampling: SamplingOptions, schema: Mapping[str, object] | None = None
@@ -90,47 +97,48 @@ class GuardedLanguageModel:
             except GenerationTruncated as error:
                 return error
 
-        extra_s = _SECONDS_PER_TOKEN * (sampling.max_tokens or 0)
         answer = await self.guard.call(
-            "language model", self.policy, attempt, extra_timeout_s=extra_s, unavailable=ModelUnavailable
+            "language model",
+            self.policy,
+            attempt,
+            extra_timeout_s=_tokens_s(sampling),
+            unavailable=ModelUnavailable,
         )
         if isinstance(answer, GenerationTruncated):
             raise answer
         return answer
 
-    async def stream(
+    def stream(
         self, messages: Sequence[Message], *, sampling: SamplingOptions
     ) -> AsyncGenerator[CompletionChunk, None]:
-        """Stream; the first chunk comes under the policy, and is the only one that is waited for again."""
-        chunks: AsyncGenerator[CompletionChunk, None] | None = None
-
-        async def first() -> CompletionChunk:
-            nonlocal chunks
-            chunks = self.model.stream(messages, sampling=sampling)
-            return await anext(chunks)
-
-        try:
-            yield await self.guard.call("language model", self.policy, first, unavailable=ModelUnavailable)
-            async for chunk in chunks or _nothing():
-                yield chunk
-        finally:
-            if chunks is not None:
-                await chunks.aclose()
+        """Stream; all of it may take as long as ``generate``, and only before its first piece it is begun again."""
+        limits = StreamLimits(
+            first_s=min(self.first_chunk_s, self.policy.timeout_s),
+            silence_s=self.silence_s,
+            total_s=self.policy.timeout_s + _tokens_s(sampling),
+        )
+        return self.guard.stream(
+            "language model",
+            self.policy,
+            lambda: self.model.stream(messages, sampling=sampling),
+            limits,
+            unavailable=ModelUnavailable,
+        )
 
     async def count_tokens(self, text: str) -> int:
         """Count under the policy."""
         return await self.guard.call(
-            "language model", self.policy, lambda: self.model.count_tokens(text), unavailable=ModelUnavailable
+            "language model tokens", self.policy, lambda: self.model.count_tokens(text), unavailable=ModelUnavailable
         )
 
     async def info(self) -> ModelInfo:
-        """Ask once, and not for long: health asks every model."""
-        return await self.guard.call("language model info", _INFO, self.model.info, unavailable=ModelUnavailable)
+        """Ask once, and not for long: health asks every model, and every chat begins with it."""
+        policy = self.policy.model_copy(update={"timeout_s": _INFO_TIMEOUT_S, "retries": 0})
+        return await self.guard.call("language model info", policy, self.model.info, unavailable=ModelUnavailable)
 
 
-async def _nothing() -> AsyncGenerator[CompletionChunk, None]:
-    return
-    yield
+def _tokens_s(sampling: SamplingOptions) -> float:
+    return _SECONDS_PER_TOKEN * (sampling.max_tokens or 0)
 
 
 def connect_language_model(settings: Settings, guard: Guard, handle: Any | None = None) -> LanguageModel | None:
@@ -224,4 +232,5 @@ def _endpoint(own: LanguageModelSettings, policy: Policy) -> Endpoint:
         api_key=own.api_key,
         context_tokens=own.context_tokens,
         total_timeout_s=policy.timeout_s + _SECONDS_PER_TOKEN * own.context_tokens,
+        extra=own.extra,
     )

@@ -1,11 +1,14 @@
 """The one place that applies the policy table: timeout, retries with back-off and jitter, circuit breaker.
 
 Retries are tenacity's, breakers purgatory's; both look only at ``RayScribeError.retryable`` and the branch of the tree
-that an error is on. A caller's mistake is neither repeated nor counted against the dependency.
+that an error is on. A caller's mistake is neither repeated nor counted against the dependency, and a caller who leaves
+says nothing about it: neither that it failed nor that it works.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 from purgatory import AsyncCircuitBreakerFactory
@@ -17,6 +20,18 @@ from serve_app.services import MetricsSink, NoMetrics
 from serve_app.settings import Policy
 
 ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamLimits:
+    """How long a stream may keep its reader waiting; what the reader does between two items is not counted."""
+
+    first_s: float
+    """For the first item."""
+    silence_s: float
+    """For each item after it."""
+    total_s: float
+    """For all of them together."""
 
 
 class Guard:
@@ -47,16 +62,38 @@ class Guard:
         Raises what the last attempt raised, DeadlineExceeded where it took longer than the policy's timeout plus
         ``extra_timeout_s``, and ``unavailable`` (with ``retry_after_s``) while the breaker is open.
         """
-        retrying = AsyncRetrying(
-            stop=stop_after_attempt(policy.retries + 1),
-            wait=wait_random_exponential(multiplier=0.2, max=5.0),
-            retry=retry_if_exception(_can_retry),
-            before_sleep=lambda _: self._metrics.count("dependency_retries", dependency=dependency),
-            reraise=True,
-        )
+        retrying = self._retrying(dependency, policy, _can_retry)
         return await retrying(
             self._attempt, dependency, policy, attempt, policy.timeout_s + extra_timeout_s, unavailable
         )
+
+    async def stream(
+        self,
+        dependency: str,
+        policy: Policy,
+        begin: Callable[[], AsyncGenerator[ResultT, None]],
+        limits: StreamLimits,
+        *,
+        unavailable: type[DependencyError] = DependencyError,
+    ) -> AsyncGenerator[ResultT, None]:
+        """Yield what ``begin`` returns, begun again where that can help and nothing has been yielded yet.
+
+        The breaker hears how the stream ended, not that it began. Raises as ``call`` does, and DeadlineExceeded at once
+        where the first item is late: it is not waited for twice. Closing closes what ``begin`` returned.
+        """
+        async with AsyncExitStack() as opened:
+
+            async def first() -> tuple[AsyncGenerator[ResultT, None], ResultT | None]:
+                watched = self._watched(dependency, policy, begin, limits, unavailable)
+                items = await opened.enter_async_context(aclosing(watched))
+                return items, await anext(items, None)
+
+            retrying = self._retrying(dependency, policy, _can_begin_again)
+            begun: tuple[AsyncGenerator[ResultT, None], ResultT | None] = await retrying(first)
+            items, item = begun
+            while item is not None:
+                yield item
+                item = await anext(items, None)
 
     async def _attempt(
         self,
@@ -66,12 +103,56 @@ class Guard:
         timeout_s: float,
         unavailable: type[DependencyError],
     ) -> ResultT:
+        async with self._watching(dependency, policy, unavailable):
+            return await _within(timeout_s, f"{dependency} did not answer within {timeout_s:.0f} s", attempt)
+
+    async def _watched(
+        self,
+        dependency: str,
+        policy: Policy,
+        begin: Callable[[], AsyncGenerator[ResultT, None]],
+        limits: StreamLimits,
+        unavailable: type[DependencyError],
+    ) -> AsyncGenerator[ResultT, None]:
+        clock = asyncio.get_running_loop().time
+        next_s, left_s = limits.first_s, limits.total_s
+        late = f"{dependency} did not begin to answer within {min(next_s, left_s):.0f} s"
+        async with self._watching(dependency, policy, unavailable), aclosing(begin()) as items:
+            while True:
+                asked_s = clock()
+                item = await _within(min(next_s, left_s), late, lambda: anext(items, None))
+                if item is None:
+                    return
+                next_s, left_s = limits.silence_s, left_s - (clock() - asked_s)
+                late = f"{dependency} did not go on with its answer in time"
+                yield item
+
+    def _retrying(self, dependency: str, policy: Policy, again: Callable[[BaseException], bool]) -> AsyncRetrying:
+        return AsyncRetrying(
+            stop=stop_after_attempt(policy.retries + 1),
+            wait=wait_random_exponential(multiplier=0.2, max=5.0),
+            retry=retry_if_exception(again),
+            before_sleep=lambda _: self._metrics.count("dependency_retries", dependency=dependency),
+            reraise=True,
+        )
+
+    @asynccontextmanager
+    async def _watching(
+        self, dependency: str, policy: Policy, unavailable: type[DependencyError]
+    ) -> AsyncIterator[None]:
+        """Tell the breaker how the block ends. Raises ``unavailable`` instead of entering it while it is open."""
         if policy.failures_to_open is None:
-            return await _within(timeout_s, dependency, attempt)
+            yield
+            return
         breaker = await self._breakers.get_breaker(dependency, policy.failures_to_open, policy.open_s)
         try:
-            async with breaker:
-                return await _within(timeout_s, dependency, attempt)
+            async with AsyncExitStack() as telling:
+                await telling.enter_async_context(breaker)
+                try:
+                    yield
+                except (asyncio.CancelledError, GeneratorExit):
+                    telling.pop_all()
+                    raise
         except OpenedState:
             message = f"{dependency} has failed repeatedly and is left alone for a while"
             raise unavailable(message, None, policy.open_s) from None
@@ -85,17 +166,22 @@ class Guard:
             self._metrics.set("breaker_open", 1.0 if readable == "open" else 0.0, dependency=dependency)
 
 
-async def _within(timeout_s: float, dependency: str, attempt: Callable[[], Awaitable[ResultT]]) -> ResultT:
+async def _within(timeout_s: float, late: str, attempt: Callable[[], Awaitable[ResultT]]) -> ResultT:
     try:
         async with asyncio.timeout(timeout_s):
             return await attempt()
     except TimeoutError as error:
-        raise DeadlineExceeded(f"{dependency} did not answer within {timeout_s:.0f} s") from error
+        raise DeadlineExceeded(late) from error
 
 
 def _can_retry(error: BaseException) -> bool:
     """A breaker that is open says when to come back: asking again at once is what it protects against."""
     return isinstance(error, RayScribeError) and error.retryable and error.retry_after_s is None
+
+
+def _can_begin_again(error: BaseException) -> bool:
+    """Whoever waits for a first item has waited long enough when it is late."""
+    return _can_retry(error) and not isinstance(error, DeadlineExceeded)
 
 
 def _is_not_the_dependency(error: BaseException) -> bool:

@@ -4,9 +4,11 @@ Source: OpenAI's API reference, "Create chat completion"; vLLM adds ``top_k``, `
 ``chat_template_kwargs``.
 """
 
+import codecs
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from io import IncrementalNewlineDecoder
 from typing import Any
 
 from pipelines.domain.answer import Completion, CompletionChunk, FinishReason, Message, SamplingOptions, TokenUsage
@@ -14,6 +16,7 @@ from pipelines.errors import (
     DeadlineExceeded,
     GenerationTruncated,
     InvalidRequest,
+    ModelError,
     ModelUnavailable,
     Overloaded,
     RayScribeError,
@@ -21,6 +24,8 @@ from pipelines.errors import (
 
 _FINISH_REASONS: dict[object, FinishReason] = {"stop": "stop", "length": "length", None: "stop"}
 _TOO_LONG = ("context length", "context_length", "maximum model length", "context window", "exceed_context")
+_REFUSED = (400, 413, 422)
+"""What an endpoint answers to a request that it would refuse again; the next one may be to its liking."""
 _NEUTRAL = {"repetition_penalty": 1.0}
 """Values that change nothing are not sent: strict endpoints refuse fields that they do not know."""
 
@@ -78,13 +83,37 @@ def read_completion(payload: Any, sampling: SamplingOptions, *, guided: bool) ->
     return completion
 
 
+class EventLines:
+    """Cuts a stream of server-sent events into lines, however its bytes arrive: at LF, CR LF and CR, nowhere else.
+
+    ``str.splitlines``, and httpx with it, also cuts at U+0085, U+2028 and others, which JSON may carry as they are.
+    httpx-sse cuts rightly, but only a response of httpx. Source: WHATWG HTML, "Parsing an event stream".
+    """
+
+    def __init__(self) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
+        self._decoder = IncrementalNewlineDecoder(decoder, translate=True)
+        self._rest = ""
+
+    def feed(self, piece: bytes) -> list[str]:
+        """Return the lines that end in this piece, without their ends."""
+        return self._cut(self._decoder.decode(piece))
+
+    def rest(self) -> list[str]:
+        """Return what is left when no piece follows: an endpoint need not end its last line."""
+        return [*self._cut(self._decoder.decode(b"", final=True)), self._rest]
+
+    def _cut(self, text: str) -> list[str]:
+        *lines, self._rest = (self._rest + text).split("\n")
+        return lines
+
+
 @dataclass(slots=True)
 class ChunkReader:
     """Reads a stream of server-sent events, line by line, into chunks; the last one comes from ``last``."""
 
     _finish_reason: FinishReason | None = field(default=None, init=False)
     _usage: TokenUsage | None = field(default=None, init=False)
-    _pieces: int = field(default=0, init=False)
 
     def read(self, line: str) -> CompletionChunk | None:
         """Return the text of one line of the stream, or None where it has none. Raises ModelUnavailable."""
@@ -92,39 +121,43 @@ class ChunkReader:
         if not line.startswith("data:") or data == "[DONE]":
             return None
         try:
-            payload = json.loads(data)
-            return self._read_payload(payload)
+            # Not strict: control characters that an endpoint has left as they are do no harm inside a string.
+            return self._read_payload(json.loads(data, strict=False))
         except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise ModelUnavailable("the language model's endpoint sent a line that is not a chunk") from error
 
     def last(self) -> CompletionChunk:
-        """Return the chunk with finish reason and usage. Raises ModelUnavailable where the answer broke off."""
+        """Return the chunk with finish reason, and usage where the endpoint told it.
+
+        Raises ModelUnavailable where the answer broke off.
+        """
         if self._finish_reason is None:
             raise ModelUnavailable("the language model's answer broke off")
-        usage = self._usage or TokenUsage(prompt_tokens=0, completion_tokens=self._pieces)
-        return CompletionChunk(text="", finish_reason=self._finish_reason, usage=usage)
+        return CompletionChunk(text="", finish_reason=self._finish_reason, usage=self._usage)
 
     def _read_payload(self, payload: Any) -> CompletionChunk | None:
-        if "error" in payload:
+        if payload.get("error"):
             raise ModelUnavailable("the language model's endpoint failed in the middle of an answer")
         self._usage = _usage(payload.get("usage")) or self._usage
-        if not payload["choices"]:
+        choices = payload.get("choices")
+        if not choices:
             return None
-        choice = payload["choices"][0]
+        choice = choices[0]
         if reason := choice.get("finish_reason"):
             self._finish_reason = _FINISH_REASONS.get(reason, "error")
         text = (choice.get("delta") or {}).get("content")
-        self._pieces += bool(text)
         return CompletionChunk(text=text) if text else None
 
 
 def refusal(status: int, body: str, retry_after: str | None = None) -> RayScribeError:
     """Return what an error status means here. The body may quote the prompt: it is read, never repeated."""
     lowered = body.lower()
-    if status in (400, 413, 422) and any(phrase in lowered for phrase in _TOO_LONG):
+    if status in _REFUSED and any(phrase in lowered for phrase in _TOO_LONG):
         return InvalidRequest("the messages exceed the language model's context", "messages")
     if status == 429:
         return Overloaded("the language model's endpoint is busy", None, _seconds(retry_after))
+    if status in _REFUSED:
+        return ModelError(f"the language model's endpoint does not take this request ({status})")
     if status in (408, 504):
         return DeadlineExceeded("the language model's endpoint did not answer in time")
     meaning = {401: "refused the key", 403: "refused the key", 404: "does not know this model or path"}
@@ -132,11 +165,11 @@ def refusal(status: int, body: str, retry_after: str | None = None) -> RayScribe
 
 
 def _usage(value: Any) -> TokenUsage | None:
-    if not value:
+    """Return what the endpoint says that it counted; None where it does not say both."""
+    prompt, completion = ((value or {}).get(name) for name in ("prompt_tokens", "completion_tokens"))
+    if prompt is None or completion is None:
         return None
-    return TokenUsage(
-        prompt_tokens=int(value.get("prompt_tokens") or 0), completion_tokens=int(value.get("completion_tokens") or 0)
-    )
+    return TokenUsage(prompt_tokens=int(prompt), completion_tokens=int(completion))
 
 
 def _seconds(retry_after: str | None) -> float:

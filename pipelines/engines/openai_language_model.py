@@ -12,8 +12,8 @@ import httpx
 
 from pipelines.domain.answer import Completion, CompletionChunk, Message, SamplingOptions
 from pipelines.domain.model import ModelInfo
-from pipelines.engines.openai_chat import ChunkReader, chat_body, read_completion, refusal
-from pipelines.errors import DeadlineExceeded, ModelUnavailable
+from pipelines.engines.openai_chat import ChunkReader, EventLines, chat_body, read_completion, refusal
+from pipelines.errors import DeadlineExceeded, ModelError, ModelUnavailable
 
 _LETTERS_PER_TOKEN = 3.0
 """English has four and more; counted from above, because a prompt that is too long is refused whole."""
@@ -31,7 +31,7 @@ class Endpoint:
     context_tokens: int = 8192
     connect_timeout_s: float = 5.0
     first_token_timeout_s: float = 30.0
-    """Also the longest silence inside a stream."""
+    """Also the longest silence on the line inside a stream."""
     total_timeout_s: float = 120.0
     """For an answer that is not streamed."""
     extra: Mapping[str, object] = field(default_factory=dict)
@@ -86,13 +86,15 @@ class OpenAILanguageModel:
         self, messages: Sequence[Message], *, sampling: SamplingOptions
     ) -> AsyncGenerator[CompletionChunk, None]:
         """Yield text as it comes; closing the generator closes the connection, which ends the generation."""
-        reader = ChunkReader()
+        reader, lines = ChunkReader(), EventLines()
         body = self._body(messages, sampling, stream=True)
         async with _translated(), self._client.stream("POST", "chat/completions", json=body) as response:
             await _refuse(response)
-            async for line in response.aiter_lines():
-                if chunk := reader.read(line):
+            async for piece in response.aiter_bytes():
+                for chunk in filter(None, map(reader.read, lines.feed(piece))):
                     yield chunk
+        for chunk in filter(None, map(reader.read, lines.rest())):
+            yield chunk
         yield reader.last()
 
     async def count_tokens(self, text: str) -> int:
@@ -100,7 +102,7 @@ class OpenAILanguageModel:
         if self._count_by_endpoint:
             try:
                 return await self._counted(text)
-            except (ModelUnavailable, DeadlineExceeded, KeyError, TypeError, ValueError):
+            except (ModelUnavailable, ModelError, DeadlineExceeded, KeyError, TypeError, ValueError):
                 self._count_by_endpoint = False
         return estimate_tokens(text)
 
@@ -111,7 +113,10 @@ class OpenAILanguageModel:
         """
         async with _translated():
             response = await self._client.get("models", timeout=self._endpoint.connect_timeout_s)
-            await _refuse(response)
+            try:
+                await _refuse(response)
+            except ModelError as error:  # Nothing of ours stands in this request that could be wrong.
+                raise ModelUnavailable(error.message) from error
             listed = _listed(response, self._endpoint.model)
         context_tokens = listed.get("max_model_len") or self._endpoint.context_tokens
         return ModelInfo(

@@ -12,7 +12,7 @@ from ray.llm._internal.serve.core.server.llm_server import LLMServer
 from ray.serve.llm.openai_api_models import ChatCompletionRequest
 
 from pipelines.domain.model import ModelInfo
-from pipelines.engines.openai_chat import refusal
+from pipelines.engines.openai_chat import EventLines, refusal
 from pipelines.engines.vllm_language_model import TokenCounter, describe_model, load_tokenizer
 from pipelines.errors import ModelUnavailable
 
@@ -36,12 +36,15 @@ class PlainLLMServer(LLMServer):
         Closing it, or the loss of the caller, aborts the generation in the engine.
         """
         responses = await self.chat(ChatCompletionRequest(**body))
+        lines = EventLines()
         try:
             async for batch in responses:
                 items = batch if isinstance(batch, list) else [batch]
                 for item in items:
                     _refuse(item)
-                yield [line for item in items for line in str(item).splitlines() if line]
+                yield [line for item in items for line in lines.feed(str(item).encode()) if line]
+            if rest := [line for line in lines.rest() if line]:
+                yield rest
         finally:
             await responses.aclose()
 

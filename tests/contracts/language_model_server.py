@@ -27,6 +27,7 @@ class ChatEndpoint:
     replies: list[tuple[int, str, dict[str, str]]] = field(default_factory=list)
     listed: dict[str, Any] = field(default_factory=lambda: {"data": [{"id": "tiny", "max_model_len": 4096}]})
     tokenizes: bool = True
+    not_tokenizing: int = 404
     bodies: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
     base_url: str = ""
@@ -45,7 +46,7 @@ class ChatEndpoint:
 
     async def tokenize(self, request: Request) -> Response:
         if not self.tokenizes:
-            return PlainTextResponse("not here", 404)
+            return PlainTextResponse("not here", self.not_tokenizing)
         body = await request.json()
         return JSONResponse({"count": await self.model.count_tokens(body["prompt"])})
 

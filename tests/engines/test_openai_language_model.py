@@ -2,16 +2,27 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 
-from pipelines.domain.answer import CompletionChunk, Message, SamplingOptions
-from pipelines.engines.openai_chat import ChunkReader, chat_body, read_completion
+from pipelines.domain.answer import CompletionChunk, Message, SamplingOptions, TokenUsage
+from pipelines.engines.openai_chat import ChunkReader, EventLines, chat_body, read_completion
 from pipelines.engines.openai_language_model import Endpoint, OpenAILanguageModel, estimate_tokens
-from pipelines.errors import DeadlineExceeded, InvalidRequest, ModelUnavailable, Overloaded, RayScribeError
+from pipelines.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    ModelError,
+    ModelUnavailable,
+    Overloaded,
+    RayScribeError,
+)
 from pipelines.fakes.language import ScriptedAnswer, ScriptedLanguageModel
 from tests.contracts.language_model_server import ChatEndpoint, serving
 
@@ -24,6 +35,13 @@ ENDED = 'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}'
 async def endpoint() -> AsyncIterator[ChatEndpoint]:
     async with serving(ChatEndpoint(ScriptedLanguageModel())) as endpoint:
         yield endpoint
+
+
+class ListsNothing(ChatEndpoint):
+    """Refuses to say what it serves."""
+
+    async def models(self, request: Request) -> Response:
+        return PlainTextResponse("what?", 400)
 
 
 def client(endpoint: ChatEndpoint, **fields: object) -> OpenAILanguageModel:
@@ -57,7 +75,9 @@ async def test_the_request_says_what_is_set_and_nothing_else(endpoint: ChatEndpo
     [
         (400, '{"error": {"code": "context_length_exceeded"}}', {}, InvalidRequest),
         (400, "This model's maximum context length is 8192 tokens", {}, InvalidRequest),
-        (400, '{"error": "unknown field"}', {}, ModelUnavailable),
+        (400, '{"error": "unknown field"}', {}, ModelError),
+        (413, "<html>", {}, ModelError),
+        (422, '{"detail": "What is a cell?"}', {}, ModelError),
         (401, "who are you", {}, ModelUnavailable),
         (404, "no such model", {}, ModelUnavailable),
         (408, "", {}, DeadlineExceeded),
@@ -80,6 +100,7 @@ async def test_refusals_are_translated_without_repeating_them(
             await model.generate(QUESTION, sampling=SAMPLING)
         assert "cell" not in caught.value.message
         assert caught.value.retry_after_s == (7.0 if status == 429 else None)
+        assert caught.value.retryable == (status not in (400, 413, 422))
         endpoint.replies = [(status, body, headers)]
         with pytest.raises(RayScribeError):
             _ = [chunk async for chunk in model.stream(QUESTION, sampling=SAMPLING)]
@@ -124,8 +145,17 @@ async def test_an_endpoint_without_this_model_is_unavailable(endpoint: ChatEndpo
             await model.info()
 
 
-async def test_without_a_tokenizer_route_tokens_are_estimated_and_it_is_not_asked_again(endpoint: ChatEndpoint) -> None:
-    endpoint.tokenizes = False
+async def test_an_endpoint_that_does_not_take_the_question_what_it_serves_is_unavailable() -> None:
+    async with serving(ListsNothing(ScriptedLanguageModel())) as endpoint, client(endpoint) as model:
+        with pytest.raises(ModelUnavailable):
+            await model.info()
+
+
+@pytest.mark.parametrize("status", [404, 400, 422])
+async def test_without_a_tokenizer_route_tokens_are_estimated_and_it_is_not_asked_again(
+    endpoint: ChatEndpoint, status: int
+) -> None:
+    endpoint.tokenizes, endpoint.not_tokenizing = False, status
     async with client(endpoint) as model:
         assert await model.count_tokens("a cell") == estimate_tokens("a cell")
         endpoint.tokenizes = True
@@ -148,12 +178,58 @@ def test_an_answer_that_breaks_off_is_an_error() -> None:
         reader.last()
 
 
-def test_comments_and_blank_lines_are_passed_over_and_pieces_counted_where_usage_is_missing() -> None:
+def test_comments_and_blank_lines_are_passed_over() -> None:
     reader = ChunkReader()
     assert [reader.read(line) for line in (": ping", "", "event: x")] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    "usage", ["null", "{}", '{"prompt_tokens": 3}', '{"completion_tokens": 1, "prompt_tokens": null}']
+)
+def test_usage_that_the_endpoint_does_not_tell_is_unknown_and_not_zero(usage: str) -> None:
+    reader = ChunkReader()
     reader.read('data: {"choices": [{"delta": {"content": "A"}}]}')
     reader.read(ENDED)
-    assert reader.last().usage.completion_tokens == 1  # type: ignore[union-attr]
+    reader.read(f'data: {{"choices": [], "usage": {usage}}}')
+    assert reader.last() == CompletionChunk(text="", finish_reason="stop", usage=None)
+
+
+@pytest.mark.parametrize("choices", ["", '"choices": null, ', '"choices": [], '])
+def test_a_line_of_usage_alone_need_not_have_choices(choices: str) -> None:
+    reader = ChunkReader()
+    reader.read(ENDED)
+    assert reader.read(f'data: {{{choices}"usage": {{"prompt_tokens": 5, "completion_tokens": 2}}}}') is None
+    assert reader.last().usage == TokenUsage(prompt_tokens=5, completion_tokens=2)
+
+
+def test_an_error_that_is_null_is_none() -> None:
+    reader = ChunkReader()
+    line = 'data: {"error": null, "choices": [{"delta": {"content": "A"}}]}'
+    assert reader.read(line) == CompletionChunk(text="A")
+    with pytest.raises(ModelUnavailable, match="in the middle"):
+        reader.read('data: {"error": {"message": "out of memory"}, "choices": []}')
+
+
+@given(
+    text=st.text(st.sampled_from("aé\N{LINE SEPARATOR}\x0b\x0c\x1c\x85\r\n"), max_size=30),
+    cuts=st.lists(st.integers(0, 90), max_size=6),
+)
+def test_lines_end_at_cr_and_lf_alone_however_the_bytes_arrive(text: str, cuts: list[int]) -> None:
+    data, lines = text.encode(), EventLines()
+    places = sorted({0, *(min(cut, len(data)) for cut in cuts), len(data)})
+    found = [line for start, end in pairwise(places) for line in lines.feed(data[start:end])]
+    assert [*found, *lines.rest()] == re.split("\r\n|\r|\n", text)
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c"])
+async def test_an_answer_may_hold_what_elsewhere_ends_a_line(endpoint: ChatEndpoint, separator: str) -> None:
+    said = f"A cell{separator}is small."
+    line = json.dumps({"choices": [{"delta": {"content": "@"}}]}).replace("@", said)
+    endpoint.replies = [(200, f"\ufeffdata: {line}\r\n\r\n{ENDED}", {})]
+    async with client(endpoint) as model:
+        *pieces, last = [chunk async for chunk in model.stream(QUESTION, sampling=SAMPLING)]
+    assert [piece.text for piece in pieces] == [said]
+    assert last.finish_reason == "stop"
 
 
 @given(data=st.text(max_size=30) | st.recursive(

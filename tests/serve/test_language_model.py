@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from pipelines.domain.answer import Message, SamplingOptions
+from pipelines.domain.model import ModelInfo
 from pipelines.engines.openai_chat import chat_body
-from pipelines.engines.openai_language_model import OpenAILanguageModel
+from pipelines.engines.openai_language_model import Endpoint, OpenAILanguageModel
 from pipelines.engines.vllm_language_model import describe_model, engine_arguments, load_tokenizer, request_extras
-from pipelines.errors import DeadlineExceeded, GenerationTruncated, InvalidRequest, ModelUnavailable
+from pipelines.errors import DeadlineExceeded, GenerationTruncated, InvalidRequest, ModelError, ModelUnavailable
 from pipelines.fakes.language import ScriptedAnswer, ScriptedLanguageModel
 from serve_app.language_model import (
     GuardedLanguageModel,
@@ -25,8 +27,9 @@ from serve_app.language_model import (
     model_folder,
     understanding_options,
 )
-from serve_app.resilience import Guard
+from serve_app.resilience import Guard, StreamLimits
 from serve_app.settings import DataSettings, LanguageModelSettings, Policy, Settings
+from tests.contracts.language_model_server import ChatEndpoint, serving
 
 QUESTION = (Message(role="user", content="What is a cell?"),)
 SAMPLING = SamplingOptions(temperature=0.0, max_tokens=4)
@@ -40,6 +43,7 @@ class Verb:
         self.answer = answer
         self.bodies: list[Any] = []
         self.cancelled = 0
+        self.silent = False
 
     def options(self, *, stream: bool) -> "Verb":
         assert stream
@@ -63,6 +67,8 @@ class Verb:
     async def __aiter__(self) -> AsyncIterator[Any]:
         for batch in self.answer:
             yield batch
+        if self.silent:
+            await asyncio.Event().wait()
 
 
 class Handle:
@@ -153,6 +159,133 @@ async def test_the_policy_gives_up_on_a_slow_model_and_opens_the_breaker() -> No
         await port.generate(QUESTION, sampling=SamplingOptions())
     assert caught.value.retry_after_s == 30.0
     assert len(model.calls) == 1
+
+
+async def drained(model: GuardedLanguageModel) -> str:
+    return "".join([chunk.text async for chunk in model.stream(QUESTION, sampling=SAMPLING)])
+
+
+async def test_a_model_that_never_begins_opens_the_breaker_long_before_a_whole_answer_is_late() -> None:
+    model = ScriptedLanguageModel([ScriptedAnswer(gate=asyncio.Event())])
+    port = replace(guarded(model, timeout_s=120.0, failures_to_open=2), first_chunk_s=0.01)
+    for _ in range(2):
+        with pytest.raises(DeadlineExceeded):
+            await drained(port)
+    with pytest.raises(ModelUnavailable, match="left alone"):
+        await drained(port)
+    assert len(model.calls) == 2
+    assert port.guard.states == {"language model": "open"}
+
+
+class NotingGuard(Guard):
+    """Notes what a stream is allowed."""
+
+    limits: StreamLimits
+
+    def stream(self, dependency: str, policy: Policy, begin: Any, limits: StreamLimits, **fields: Any) -> Any:
+        self.limits = limits
+        return super().stream(dependency, policy, begin, limits, **fields)
+
+
+async def test_a_streams_limits_are_those_of_the_table_and_grow_with_its_tokens() -> None:
+    guard = NotingGuard()
+    policy = Settings().resilience.language_model
+    await drained(GuardedLanguageModel(ScriptedLanguageModel(), guard, policy))
+    assert guard.limits == StreamLimits(first_s=30.0, silence_s=30.0, total_s=121.0)
+    await drained(GuardedLanguageModel(ScriptedLanguageModel(), guard, policy.model_copy(update={"timeout_s": 20.0})))
+    assert guard.limits == StreamLimits(first_s=20.0, silence_s=30.0, total_s=21.0)
+
+
+async def test_a_model_that_counts_but_does_not_answer_is_left_alone() -> None:
+    model = ScriptedLanguageModel([ModelUnavailable("gone")])
+    port = guarded(model, retries=0, failures_to_open=2)
+    for _ in range(2):
+        await port.info()
+        await port.count_tokens("a cell")
+        with pytest.raises(ModelUnavailable, match="gone"):
+            await drained(port)
+    assert port.guard.states["language model"] == "open"
+    assert await port.count_tokens("a cell") == 2
+
+
+class Unreachable(ScriptedLanguageModel):
+    """Does not even say what it is."""
+
+    asked = 0
+
+    async def info(self) -> ModelInfo:
+        self.asked += 1
+        raise ModelUnavailable("the language model's endpoint cannot be reached")
+
+
+async def test_a_model_that_does_not_say_what_it_is_is_soon_not_asked() -> None:
+    model = Unreachable()
+    port = guarded(model, failures_to_open=2)
+    for _ in range(2):
+        with pytest.raises(ModelUnavailable, match="cannot be reached"):
+            await port.info()
+    with pytest.raises(ModelUnavailable, match="left alone"):
+        await port.info()
+    assert model.asked == 2
+    assert await drained(port) == "What is a cell?"
+
+
+class KeepAlive(ChatEndpoint):
+    """Says hello, and then that it is still there, for ever."""
+
+    async def events(self, messages: list[Message]) -> AsyncIterator[str]:
+        yield 'data: {"choices": [{"delta": {"content": "Hello"}}]}\n\n'
+        while True:
+            await asyncio.sleep(0.001)
+            yield ": keep-alive\n\n"
+
+
+async def test_an_endpoint_that_only_keeps_the_line_alive_does_not_hold_an_answer() -> None:
+    async with (
+        serving(KeepAlive(ScriptedLanguageModel())) as endpoint,
+        OpenAILanguageModel(Endpoint(base_url=endpoint.base_url, model="tiny")) as model,
+    ):
+        policy = Policy(timeout_s=120.0, retries=1, failures_to_open=1)
+        port = GuardedLanguageModel(model, Guard(), policy, silence_s=0.05)
+        chunks = port.stream(QUESTION, sampling=SAMPLING)
+        assert (await anext(chunks)).text == "Hello"
+        async with asyncio.timeout(20):
+            with pytest.raises(DeadlineExceeded):
+                await anext(chunks)
+        assert port.guard.states == {"language model": "open"}
+
+
+async def test_a_handle_that_falls_silent_does_not_hold_an_answer() -> None:
+    model, handle = handle_model(answer_lines=LINES[:2])
+    handle.answer_lines.silent = True
+    port = GuardedLanguageModel(model, Guard(), Policy(timeout_s=120.0, retries=1), silence_s=0.05)
+    chunks = port.stream(QUESTION, sampling=SAMPLING)
+    assert [(await anext(chunks)).text for _ in range(2)] == ["A", " cell"]
+    async with asyncio.timeout(20):
+        with pytest.raises(DeadlineExceeded):
+            await anext(chunks)
+    assert handle.answer_lines.cancelled == 1
+
+
+async def test_an_answer_without_an_end_ends_at_its_deadline() -> None:
+    model = ScriptedLanguageModel(["word " * 500_000])
+    with pytest.raises(DeadlineExceeded):
+        _ = [chunk async for chunk in guarded(model, timeout_s=0.05).stream(QUESTION, sampling=SamplingOptions())]
+
+
+async def test_a_request_that_the_endpoint_does_not_take_is_not_its_failure() -> None:
+    async with (
+        serving(ChatEndpoint(ScriptedLanguageModel())) as endpoint,
+        OpenAILanguageModel(Endpoint(base_url=endpoint.base_url, model="tiny")) as model,
+    ):
+        port = GuardedLanguageModel(model, Guard(), Policy(timeout_s=5.0, retries=1, failures_to_open=1))
+        endpoint.replies = [(422, "unknown field top_k", {}), (400, "unknown field top_k", {})]
+        with pytest.raises(ModelError, match="422"):
+            await port.generate(QUESTION, sampling=SAMPLING)
+        with pytest.raises(ModelError, match="400"):
+            await drained(port)
+        assert port.guard.states == {"language model": "closed"}
+    assert len(endpoint.bodies) == 2
 
 
 async def test_a_stream_is_begun_again_only_before_its_first_word() -> None:
@@ -269,6 +402,17 @@ async def test_settings_choose_the_model() -> None:
     remote = connected(backend="openai", model="tiny", base_url="http://127.0.0.1:9/v1").model
     assert isinstance(remote, OpenAILanguageModel)
     await remote.close()
+
+
+async def test_every_request_carries_what_the_profile_adds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAYSCRIBE_LANGUAGE_MODEL__EXTRA", '{"chat_template_kwargs": {"enable_thinking": false}}')
+    async with serving(ChatEndpoint(ScriptedLanguageModel())) as endpoint:
+        own = {"backend": "openai", "model": "tiny", "base_url": endpoint.base_url}
+        connected: Any = connect_language_model(Settings(language_model=own), Guard())
+        async with connected.model:
+            await connected.generate(QUESTION, sampling=SAMPLING)
+            await drained(connected)
+    assert [body["chat_template_kwargs"] for body in endpoint.bodies] == [{"enable_thinking": False}] * 2
 
 
 def test_the_profile_is_one_level_of_the_hierarchy() -> None:

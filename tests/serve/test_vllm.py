@@ -7,7 +7,7 @@ import asyncio
 import importlib.util
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,27 @@ async def test_tasks_share_one_deployment(settings: Settings, model: LanguageMod
     assert summary["checkpoint_hash"].startswith("sha256:")
     assert summary["structured_output_backend"] == "xgrammar"
     assert (summary["decoding"]["top_k"], summary["decoding_sources"]["top_k"]) == (20, "model")
+
+
+async def test_a_line_ends_where_server_sent_events_say() -> None:
+    from serve_app.deployments.llm_server import PlainLLMServer
+
+    separators = "\u2028\u2029\x85"
+
+    class Quoting(PlainLLMServer):
+        """Answers with what elsewhere ends a line, and cuts an event in two."""
+
+        async def chat(self, *_: Any) -> Any:
+            async def batches() -> AsyncGenerator[Any, None]:
+                yield [f"data: a{separators}b\n\n", "data: c"]
+                yield "d\r\n\r\ndata: [DONE]"
+
+            return batches()
+
+    server: Any = object.__new__(Quoting)
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "Good morning"}]}
+    lines = [line async for batch in server.answer_lines(body) for line in batch]
+    assert lines == [f"data: a{separators}b", "data: cd", "data: [DONE]"]
 
 
 async def test_a_stream_ends_with_reason_and_usage(model: LanguageModel) -> None:
