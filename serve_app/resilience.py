@@ -6,13 +6,14 @@ says nothing about it: neither that it failed nor that it works.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 from purgatory import AsyncCircuitBreakerFactory
-from purgatory.domain.model import OpenedState
+from purgatory.domain.model import HALF_OPENED, OpenedState
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from pipelines.errors import DeadlineExceeded, DependencyError, RayScribeError
@@ -20,6 +21,8 @@ from serve_app.services import MetricsSink, NoMetrics
 from serve_app.settings import Policy
 
 ResultT = TypeVar("ResultT")
+_PROBE_S = 1.0
+"""When to come back, at the earliest: while one call tries whether the dependency works again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,8 @@ class Guard:
         """Start with every breaker closed."""
         self._breakers = AsyncCircuitBreakerFactory(exclude=[(BaseException, _is_not_the_dependency)])
         self._states: dict[str, str] = {}
+        self._probed: set[str] = set()
+        """Dependencies that one call tries out after their breaker was open; the others wait for what it says."""
         self._metrics = metrics or NoMetrics()
 
     @property
@@ -140,23 +145,36 @@ class Guard:
     async def _watching(
         self, dependency: str, policy: Policy, unavailable: type[DependencyError]
     ) -> AsyncIterator[None]:
-        """Tell the breaker how the block ends. Raises ``unavailable`` instead of entering it while it is open."""
+        """Tell the breaker how the block ends; one block at a time while it is half-open.
+
+        Raises ``unavailable`` instead of entering the block where the breaker refuses.
+        """
         if policy.failures_to_open is None:
             yield
             return
         breaker = await self._breakers.get_breaker(dependency, policy.failures_to_open, policy.open_s)
+        refused = f"{dependency} has failed repeatedly and is left alone for a while"
+        probing = False
         try:
             async with AsyncExitStack() as telling:
                 await telling.enter_async_context(breaker)
+                if breaker.context.state == HALF_OPENED:
+                    if dependency in self._probed:
+                        telling.pop_all()
+                        raise unavailable(refused, None, _PROBE_S)
+                    self._probed.add(dependency)
+                    probing = True
                 try:
                     yield
                 except (asyncio.CancelledError, GeneratorExit):
                     telling.pop_all()
                     raise
         except OpenedState:
-            message = f"{dependency} has failed repeatedly and is left alone for a while"
-            raise unavailable(message, None, policy.open_s) from None
+            left_s = (breaker.context.opened_at or 0.0) + policy.open_s - time.time()
+            raise unavailable(refused, None, min(max(left_s, _PROBE_S), policy.open_s)) from None
         finally:
+            if probing:
+                self._probed.discard(dependency)
             self._note(dependency, breaker.context.state)
 
     def _note(self, dependency: str, state: str) -> None:

@@ -46,14 +46,15 @@ class Completion:
 
     text: str
     finish_reason: FinishReason
-    usage: TokenUsage
+    usage: TokenUsage | None
+    """None: the endpoint does not tell."""
     sampling: Mapping[str, object] = field(default_factory=dict)
     """The values that were really used, all levels resolved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionChunk:
-    """A piece of an answer under way; the last one has a finish reason and usage, and may have no text."""
+    """A piece of an answer; the last one has a finish reason, usage where that is known, and may have no text."""
 
     text: str
     finish_reason: FinishReason | None = None

@@ -73,7 +73,7 @@ def read_completion(payload: Any, sampling: SamplingOptions, *, guided: bool) ->
         completion = Completion(
             text=str(text),
             finish_reason=_FINISH_REASONS.get(choice.get("finish_reason"), "error"),
-            usage=_usage(payload.get("usage")) or TokenUsage(prompt_tokens=0, completion_tokens=0),
+            usage=_usage(payload.get("usage")),
             sampling=sampling_body(sampling),
         )
     except (KeyError, IndexError, TypeError, AttributeError) as error:

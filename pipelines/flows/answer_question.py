@@ -6,14 +6,13 @@ question ─▶ stand-alone ─▶ retrieve, rerank ─▶ evidence? ─▶ prom
                                           "I could not find …"    the nearest sentences, marked degraded
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from pipelines.domain.answer import (
     ChatEvent,
     ChatRequest,
     CitationsEvent,
-    Completion,
     CompletionChunk,
     DeltaEvent,
     DoneEvent,
@@ -161,18 +160,24 @@ class _Answering:
     def _done(self, finish_reason: FinishReason, *, grounded: bool, model: ModelInfo | None = None) -> DoneEvent:
         return DoneEvent(
             finish_reason=finish_reason,
-            usage=_total(self._usage, self._found.rewriting),
+            usage=_total(
+                [
+                    *([self._found.rewriting.usage] if self._found.rewriting else []),
+                    *([self._usage] if model or self._usage else []),
+                ]
+            ),
             grounded=grounded,
             versions=self._found.versions | ({"llm": describe_model(model)} if model else {}),
             degraded=tuple(self._degraded),
         )
 
 
-def _total(usage: TokenUsage | None, rewriting: Completion | None) -> TokenUsage | None:
-    parts = [part for part in (usage, rewriting and rewriting.usage) if part]
-    if not parts:
+def _total(parts: Sequence[TokenUsage | None]) -> TokenUsage | None:
+    """Return the tokens of all model calls; None where there was none, or one of them is not known."""
+    known = [part for part in parts if part]
+    if not known or len(known) < len(parts):
         return None
     return TokenUsage(
-        prompt_tokens=sum(part.prompt_tokens for part in parts),
-        completion_tokens=sum(part.completion_tokens for part in parts),
+        prompt_tokens=sum(part.prompt_tokens for part in known),
+        completion_tokens=sum(part.completion_tokens for part in known),
     )

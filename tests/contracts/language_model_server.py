@@ -113,8 +113,8 @@ def _completion(completion: Completion) -> dict[str, Any]:
     }
 
 
-def _usage(usage: TokenUsage) -> dict[str, int]:
-    return {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens}
+def _usage(usage: TokenUsage | None) -> dict[str, int] | None:
+    return usage and {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens}
 
 
 @asynccontextmanager

@@ -61,6 +61,7 @@ async def test_an_answer_has_text_reason_usage_and_the_sampling_used(rig: Rig) -
     completion = await rig.model.generate(QUESTION, sampling=SAMPLING)
     assert completion.text == "A cell is the smallest unit of life."
     assert completion.finish_reason == "stop"
+    assert completion.usage is not None
     assert completion.usage.prompt_tokens > 0
     assert completion.usage.completion_tokens > 0
     assert completion.sampling["temperature"] == 0.0

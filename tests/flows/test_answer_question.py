@@ -1,5 +1,6 @@
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from pipelines.domain.answer import (
     ChatEvent,
     ChatRequest,
     CitationsEvent,
+    Completion,
     CompletionChunk,
     DeltaEvent,
     DoneEvent,
@@ -149,6 +151,20 @@ async def test_a_follow_up_is_looked_up_as_a_question_of_its_own(store: InMemory
     assert model.calls[0].sampling.temperature == 0.0
     assert got.usage is not None
     assert got.usage.completion_tokens > len("In May [1].") // 4 + 1
+
+
+class SilentAboutUsage(ScriptedLanguageModel):
+    async def generate(
+        self, messages: Sequence[Message], *, sampling: SamplingOptions, schema: Mapping[str, object] | None = None
+    ) -> Completion:
+        return replace(await super().generate(messages, sampling=sampling, schema=schema), usage=None)
+
+
+async def test_usage_is_not_told_where_a_part_of_it_is_not_known(store: InMemoryPassageStore) -> None:
+    model = SilentAboutUsage(["When is the exam in May?", "In May [1]."])
+    got = await answer(ports(store, model), ask("Is there an exam?", "Yes.", "And when is it?"))
+    assert got.question == "When is the exam in May?"
+    assert got.usage is None
 
 
 async def test_without_a_model_a_follow_up_takes_the_question_before_along(store: InMemoryPassageStore) -> None:

@@ -152,6 +152,7 @@ async def test_streams_that_are_left_are_aborted_in_the_engine(model: LanguageMo
     await asyncio.gather(*(stream.aclose() for stream in streams))
     async with asyncio.timeout(30):
         completion = await model.generate(HELLO, sampling=SamplingOptions(max_tokens=1))
+    assert completion.usage is not None
     assert completion.usage.completion_tokens == 1
 
 
