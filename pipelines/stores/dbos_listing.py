@@ -16,6 +16,8 @@ from pipelines.stores.dbos_records import ENDED, FAILED, WAITING, WORKFLOW, job_
 _BATCH = 100
 _DRAIN_WINDOW_S = 600.0
 _DRAIN_SAMPLE = 50
+_LATEST_MS = 253_402_300_799_000
+"""The last second that a date can have. Jobs are made between it and 1970: a filter beyond them asks for no others."""
 _STATUS_WORDS = {
     JobStatus.QUEUED: [*WAITING, "CANCELLED"],
     JobStatus.RUNNING: ["PENDING", *WAITING, "CANCELLED"],
@@ -132,10 +134,13 @@ def _write_cursor(status: WorkflowStatus) -> str:
 
 def _read_cursor(cursor: str) -> tuple[int, str, str]:
     try:
-        epoch_ms, created_at, job_id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        return int(epoch_ms), str(created_at), str(job_id)
-    except (ValueError, TypeError) as error:
-        raise InvalidRequest("this cursor is not one of ours", "cursor") from error
+        given = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except ValueError:
+        given = None
+    match given:
+        case [int(epoch_ms), str(created_at), str(job_id)] if 0 <= epoch_ms <= _LATEST_MS:
+            return epoch_ms, created_at, job_id
+    raise InvalidRequest("this cursor is not one of ours", "cursor")
 
 
 def _bound(timestamp: str | None, field: str) -> int | None:
@@ -145,7 +150,8 @@ def _bound(timestamp: str | None, field: str) -> int | None:
         moment = datetime.fromisoformat(timestamp)
     except ValueError as error:
         raise InvalidRequest(f"{field} is not an RFC 3339 time", field) from error
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    epoch_ms = round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    return min(max(epoch_ms, 0), _LATEST_MS)
 
 
 def _iso(epoch_ms: int) -> str:

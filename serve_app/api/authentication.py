@@ -38,7 +38,8 @@ class KeyRing:
         """Return who holds the key in ``Authorization: Bearer`` or ``X-API-Key``. Raises Unauthenticated."""
         if self._default_tenant is not None:
             return Caller(tenant=self._default_tenant, scopes=ALL_SCOPES)
-        offered = hashlib.sha256(_key_in(headers).encode("utf-8", "surrogateescape")).hexdigest()
+        # The bytes that were sent: a header is read as Latin-1, whatever its sender meant.
+        offered = hashlib.sha256(_key_in(headers).encode("latin-1")).hexdigest()
         holder = None
         # No early end: how long this takes says nothing about which key came near.
         for key in self._keys:
@@ -112,8 +113,9 @@ def _is_public(path: str) -> bool:
 
 def _key_in(headers: Headers) -> str:
     scheme, _, credentials = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and credentials.strip():
-        return credentials.strip()
+    # These alone are white space: read as Latin-1, a byte of a longer character looks like a space, too.
+    if scheme.lower() == "bearer" and (given := credentials.strip(" \t")):
+        return given
     if key := headers.get("x-api-key"):
         return key
     raise Unauthenticated("give an API key: Authorization: Bearer KEY, or X-API-Key: KEY")

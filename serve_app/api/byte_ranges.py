@@ -7,6 +7,8 @@ from pipelines.errors import CallerError
 
 _SPEC = re.compile(r"\s*bytes\s*=\s*(\d*)-(\d*)\s*", re.IGNORECASE | re.ASCII)
 _OUTSIDE = "the range lies outside the recording"
+_BEYOND = 10**18
+"""Stands for a position beyond any file's end, however many digits it has: int() refuses to read thousands of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +41,14 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
     if match is None or match.group(0).count("-") != 1:
         return None
     first, last = match.groups()
-    # More digits than any file has bytes; int() of a long enough one is refused by Python itself.
-    if max(len(first), len(last)) > 18:
-        raise Unsatisfiable(_OUTSIDE, "Range")
     if first:
-        return _from_to(int(first), int(last) + 1 if last else size, size)
-    return _from_to(max(0, size - int(last)), size, size) if last else None
+        return _from_to(_position(first), _position(last) + 1 if last else size, size)
+    return _from_to(max(0, size - _position(last)), size, size) if last else None
+
+
+def _position(digits: str) -> int:
+    significant = digits.lstrip("0") or "0"
+    return int(significant) if len(significant) <= 18 else _BEYOND
 
 
 def _from_to(start: int, end: int, size: int) -> ByteRange | None:

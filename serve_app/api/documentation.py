@@ -12,7 +12,7 @@ _DESCRIPTIONS = {
     403: "The key does not carry the scope this needs.",
     404: "Unknown, or another tenant's.",
     405: "Not a method of this route.",
-    408: "The client stopped sending.",
+    408: "The client stopped sending, or sends too slowly.",
     409: "The state of the resource does not allow this.",
     413: "Larger than the limit.",
     415: "Not audio, or not a content type this route takes.",

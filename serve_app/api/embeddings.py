@@ -2,10 +2,11 @@
 
 import base64
 import struct
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import Embedding
@@ -16,13 +17,31 @@ from serve_app.api.context import ServicesOf
 from serve_app.api.documentation import error_answers
 
 router = APIRouter(tags=["openai"])
-Text = Annotated[str, Field(min_length=1, max_length=100_000)]
+_MOST_CHARACTERS = 100_000
+
+
+def _as_list(given: Any) -> Any:
+    """Make one text a list of one: what is wrong in a list is named by its place, not by the name of a type."""
+    if isinstance(given, str):
+        if not 1 <= len(given) <= _MOST_CHARACTERS:
+            raise PydanticCustomError("text", "a text has 1 to 100,000 characters")
+        return [given]
+    if not isinstance(given, list):
+        raise PydanticCustomError("texts", "give a text, or a list of texts")
+    return given
+
+
+Text = Annotated[str, Field(min_length=1, max_length=_MOST_CHARACTERS)]
+TextList = Annotated[list[Text], Field(min_length=1, max_length=256)]
+OneOrMoreTexts = Annotated[
+    TextList, BeforeValidator(_as_list), WithJsonSchema(TypeAdapter(Text | TextList).json_schema())
+]
 
 
 class EmbeddingFields(RequestBody):
     """Texts to embed as passages."""
 
-    input: Text | Annotated[list[Text], Field(min_length=1, max_length=256)]
+    input: OneOrMoreTexts
     model: str = Field(max_length=200, description="A name that `GET /v1/models` lists.")
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(default=None, ge=1, description="Only the model's own.")
@@ -57,11 +76,10 @@ class EmbeddingList(BaseModel):
 async def embeddings(fields: EmbeddingFields, _caller: InferenceCaller, services: ServicesOf) -> EmbeddingList:
     """Return one dense vector a text, of the model that fills collections."""
     _check(fields, await services.embedder.info())
-    texts = [fields.input] if isinstance(fields.input, str) else fields.input
-    if not all(text.strip() for text in texts):
+    if not all(text.strip() for text in fields.input):
         raise InvalidRequest("a text is empty", "input")
-    made = await services.embedder.embed_passages(texts)
-    tokens = sum(map(len, texts)) // 4
+    made = await services.embedder.embed_passages(fields.input)
+    tokens = sum(map(len, fields.input)) // 4
     return EmbeddingList(
         data=[
             EmbeddingBody(index=index, embedding=_encoded(embedding, fields.encoding_format))

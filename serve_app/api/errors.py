@@ -16,6 +16,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import Receive, Scope, Send
 
 from pipelines import errors
 from serve_app.api.byte_ranges import Unsatisfiable
@@ -25,6 +27,12 @@ class BodyStalled(errors.CallerError):
     """The client stopped sending in the middle of a body."""
 
     code = "request_timeout"
+
+
+class UploadTooSlow(BodyStalled):
+    """The client goes on sending, but so slowly that it only keeps others out."""
+
+    code = "upload_too_slow"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +119,22 @@ def _routing_error(error: HTTPException) -> Response:
     status = HTTPStatus(error.status_code)
     kind = "not_found_error" if status == HTTPStatus.NOT_FOUND else "invalid_request_error"
     code = _ROUTE_CODES.get(status, "invalid_request")
-    return _respond(status.value, kind, status.phrase, None, code, headers=dict(error.headers or {}))
+    response = _respond(status.value, kind, status.phrase, None, code, headers=dict(error.headers or {}))
+    return _MethodNotAllowed(response) if status == HTTPStatus.METHOD_NOT_ALLOWED else response
+
+
+class _MethodNotAllowed(Response):
+    """A 405 that names the methods of all routes with this path; the router knows only those of the first."""
+
+    def __init__(self, plain: Response) -> None:
+        super().__init__(plain.body, plain.status_code, headers=dict(plain.headers))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, once the request says which path it was."""
+        routes = [route for route in scope["app"].routes if route.matches(scope)[0] is not Match.NONE]
+        methods = {method for route in routes for method in getattr(route, "methods", None) or ()}
+        self.headers["allow"] = ", ".join(sorted(methods))
+        await super().__call__(scope, receive, send)
 
 
 def _validation_error(problems: Sequence[Any]) -> errors.CallerError:

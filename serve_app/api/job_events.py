@@ -20,13 +20,14 @@ _STREAM = {
     "description": "`queued`, `started`, `stage`, `window`; ends after `succeeded`, `failed` or `cancelled`.",
     "content": {"text/event-stream": {"schema": {"type": "string"}}},
 }
+_NOTHING_FOLLOWS = {"description": "The job has ended, and `Last-Event-ID` is its last event: do not come again."}
 
 
 @router.get(
     "/v1/jobs/{job_id}/events",
     summary="Progress, and the transcript as it grows",
     response_class=Response,
-    responses={200: _STREAM, **error_answers(404)},
+    responses={200: _STREAM, 204: _NOTHING_FOLLOWS, **error_answers(404)},
 )
 async def job_events(
     job_id: JobId,
@@ -37,8 +38,18 @@ async def job_events(
     """Stream a job's events from the first, or from the one after ``Last-Event-ID``."""
     after = _offset(last_event_id)
     # Asked first: an unknown job is a 404, and a stream that resumes must not wait for news before it answers.
-    await services.jobs.get(caller.tenant, job_id)
+    job = await services.jobs.get(caller.tenant, job_id)
+    resumed = after >= 0
+    if resumed and job.status.ended and await _is_empty(services.jobs.events(caller.tenant, job_id, after=after)):
+        # What an EventSource takes for the end; an empty stream it would ask for again and again.
+        return Response(status_code=204)
     return EventStreamResponse(_encode(services.jobs.events(caller.tenant, job_id, after=after)))
+
+
+async def _is_empty(events: AsyncGenerator[JobEvent, None]) -> bool:
+    """Say whether there are no events; of a job that has ended, whose events are all there."""
+    async with aclosing(events):
+        return await anext(events, None) is None
 
 
 async def _encode(events: AsyncGenerator[JobEvent, None]) -> AsyncGenerator[ServerSentEvent, None]:

@@ -25,9 +25,9 @@ async def list_models(request: Request, caller: AnyCaller, services: ServicesOf)
     )
 
 
-@router.get("/v1/models/{model}", summary="One model, as OpenAI shows it", responses=error_answers(404))
+@router.get("/v1/models/{model:path}", summary="One model, as OpenAI shows it", responses=error_answers(404))
 async def get_model(request: Request, model: str, _caller: AnyCaller, services: ServicesOf) -> OpenAiModel:
-    """Show one loaded model."""
+    """Show one loaded model; its name may hold slashes, as in ``Qwen/Qwen3-4B``."""
     for info in (await loaded_models(services)).values():
         if info is not None and info.name == model:
             return openai_model(info, _first_seen(request))

@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from pipelines.domain.audio import WindowingOptions
 from pipelines.domain.job import Feature
+from pipelines.flows.enhance_transcript import LanguagePorts
 from pipelines.flows.recording_ports import ProcessingOptions
 from pipelines.flows.stage_plan import ENHANCE_FEATURES, UNDERSTAND_FEATURES
 from serve_app.services import Services
@@ -34,5 +35,14 @@ def windowing_options(settings: Settings, *, max_duration_s: float) -> Windowing
 
 def available_features(services: Services) -> Collection[Feature]:
     """Return what may be asked of a job here."""
-    absent = ENHANCE_FEATURES | UNDERSTAND_FEATURES if services.language is None else frozenset()
-    return frozenset(Feature) - absent
+    if services.language is None:
+        return frozenset(Feature) - ENHANCE_FEATURES - UNDERSTAND_FEATURES
+    return frozenset(Feature) - (frozenset() if translates(services.language) else {Feature.TRANSLATION})
+
+
+def translates(language: LanguagePorts) -> bool:
+    """Say whether there is something that translates: nothing stands in for a language model there.
+
+    A model that is configured and does not answer counts: it may come back.
+    """
+    return language.model is not None

@@ -22,6 +22,7 @@ from serve_app.api.context import ServicesOf
 from serve_app.api.documentation import error_answers
 from serve_app.api.job_fields import LANGUAGE_PATTERN, NAME_PATTERN, TARGET_PATTERN
 from serve_app.api.job_ids import IdempotencyKey
+from serve_app.api.processing import translates
 from serve_app.api.sampling_fields import SamplingFields
 from serve_app.api.shapes import DegradationBody
 from serve_app.services import Services
@@ -114,7 +115,7 @@ async def use_skill(
 
     In the background, the job's `results` have the answer under the skill's name.
     """
-    ports = _ports(services)
+    ports = _ports(services, skill)
     fields.check_background()
     asked = fields.to_request(skill, services.settings.limits.text_characters)
     check_skill(asked, ports.templates)
@@ -124,9 +125,11 @@ async def use_skill(
     return _skill_body(skill, await while_connected(request, apply_skill(asked, ports)))
 
 
-def _ports(services: Services) -> LanguagePorts:
+def _ports(services: Services, skill: Skill) -> LanguagePorts:
     if services.language is None:
         raise NotAvailable("text skills are not available in this deployment")
+    if skill is Skill.TRANSLATE and not translates(services.language):
+        raise NotAvailable("translating needs a language model, and none is configured in this deployment", "skill")
     return services.language
 
 

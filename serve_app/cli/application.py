@@ -9,7 +9,7 @@ from serve_app.cli import doctor, jobs, models, search, serving, submit, transcr
 app = typer.Typer(
     name="rayscribe",
     help="Recordings in, attributed and searchable transcripts out.",
-    epilog="Exit codes: 0 done · 1 a job failed · 2 wrong usage · 3 the server refused · 4 no server · 5 server busy.",
+    epilog="Exit codes: 0 done · 1 a job failed · 2 wrong usage or settings · 3 refused · 4 no server · 5 server busy.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -22,11 +22,12 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Look at this machine, its models and the profiles; leaves with 1 where something would not work."""
+    from serve_app.cli.configuration import settings_of
     from serve_app.cli.doctor_machine import look_at_machine
     from serve_app.cli.doctor_profiles import plan_profiles
-    from serve_app.settings import DataSettings, Settings
+    from serve_app.settings import DataSettings
 
-    folders = DataSettings(folder=data) if data else Settings().data
+    folders = DataSettings(folder=data) if data else settings_of({}).data
     findings = look_at_machine(folders.root, port)
     plans = plan_profiles(folders)
     if as_json:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
+from serve_app.cli.configuration import mistakes_said, read_config
 from serve_app.cli.serving import PROJECT_FOLDER
 from serve_app.model_catalogue import find, missing_files
 from serve_app.model_chain import model_folder
@@ -34,11 +34,9 @@ def plan_profiles(data: DataSettings) -> dict[str, list[RolePlan]]:
 
 
 def _sections(path: Path) -> list[tuple[str, ModelSettings]]:
-    import yaml
-
-    config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    arguments = config["applications"][0].get("args", {})
-    return [(role, ModelSettings.model_validate(arguments.get(role, {}))) for role in _ROLES]
+    arguments = read_config(path)["applications"][0].get("args", {})
+    with mistakes_said(path):
+        return [(role, ModelSettings.model_validate(arguments.get(role, {}))) for role in _ROLES]
 
 
 def _plan(role: str, section: ModelSettings, data: DataSettings) -> RolePlan:

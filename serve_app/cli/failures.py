@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 JOB_FAILED = 1
 START_FAILED = 1
+USAGE = 2
 REFUSED = 3
 UNREACHABLE = 4
 BUSY = 5
@@ -20,6 +21,7 @@ _ADVICE_BY_STATUS = {
     401: "Set RAYSCRIBE_API_KEY to a key that this server knows.",
     403: "Use a key with the scope that is missing, or ask whoever runs the server for one.",
     404: "`rayscribe jobs` lists the jobs that this key can see.",
+    408: "Send the recording again; over a better line, where there is one.",
     413: "Split the recording, or raise limits.upload_bytes in the server's configuration.",
     415: "Play the file to see whether it is whole; any container that FFmpeg reads will do.",
     429: "Wait for jobs to end (`rayscribe jobs --status running`) and try again.",
@@ -35,10 +37,15 @@ _ADVICE_BY_CODE = {
 
 def fail(message: str, advice: str | None, code: int) -> NoReturn:
     """Print one line, and what to do next, to standard error, and leave with ``code``."""
-    typer.secho(f"✗ {message}", err=True, fg=typer.colors.RED)
-    if advice:
-        typer.echo(f"  {advice}", err=True)
+    _say(message, advice)
     raise typer.Exit(code)
+
+
+def say_error(error: "ClientError", server: str, *, subject: str | None = None) -> int:
+    """Print a client's error as ``fail`` does, with what it is about, and return its exit code."""
+    sentence = _sentence(error)
+    _say(f"{subject}: {sentence}" if subject else sentence, _advice(error, server))
+    return _exit_code(error)
 
 
 @contextmanager
@@ -50,7 +57,7 @@ def connected(server: str, api_key: str | None) -> Iterator["RayScribeClient"]:
         with open_client(server, api_key) as client:
             yield client
     except ClientError as error:
-        fail(_sentence(error), _advice(error, server), _exit_code(error))
+        raise typer.Exit(say_error(error, server)) from None
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
 
@@ -62,18 +69,26 @@ def open_client(server: str, api_key: str | None, **options: Any) -> "RayScribeC
     return RayScribeClient(server, api_key=api_key, **options)
 
 
+def _say(message: str, advice: str | None) -> None:
+    typer.secho(f"✗ {message}", err=True, fg=typer.colors.RED)
+    if advice:
+        typer.echo(f"  {advice}", err=True)
+
+
 def _sentence(error: "ClientError") -> str:
     param = getattr(error, "param", None)
     return f"{error.message} ({param})" if param and param not in error.message else error.message
 
 
 def _advice(error: "ClientError", server: str) -> str | None:
-    from serve_app.client import RequestRefused, ServerUnreachable
+    from serve_app.client import NotRayScribe, RequestRefused, ServerUnreachable, StreamLost
 
-    if isinstance(error, ServerUnreachable):
+    if isinstance(error, ServerUnreachable | NotRayScribe):
         return f"Start a server with `rayscribe up`, or name the right one with --server (now {server})."
     if isinstance(error, RequestRefused):
         return _ADVICE_BY_CODE.get(error.code) or _ADVICE_BY_STATUS.get(error.status) or _trace(error.request_id)
+    if not isinstance(error, StreamLost):
+        return None
     return "The job goes on without this terminal: `rayscribe watch ID` picks it up again."
 
 
@@ -82,8 +97,10 @@ def _trace(request_id: str | None) -> str | None:
 
 
 def _exit_code(error: "ClientError") -> int:
-    from serve_app.client import RequestRefused
+    from serve_app.client import NotSendable, RequestRefused
 
+    if isinstance(error, NotSendable):
+        return USAGE
     if isinstance(error, RequestRefused):
         return BUSY if error.busy else REFUSED
     return UNREACHABLE

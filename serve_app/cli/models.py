@@ -9,6 +9,7 @@ from serve_app.cli.failures import REFUSED, UNREACHABLE, connected, fail
 from serve_app.cli.options import DEFAULT_SERVER, AsJson, Key, Server
 
 if TYPE_CHECKING:
+    from serve_app.client.shapes import ModelsBody
     from serve_app.model_catalogue import CatalogueEntry
 
 app = typer.Typer(help="See which models are there, and download more.", no_args_is_help=True)
@@ -91,9 +92,10 @@ def _say_start(entry: "CatalogueEntry", target: Path) -> None:
 
 
 def _models_folder(folder: Path | None) -> Path:
-    from serve_app.settings import DataSettings, Settings
+    from serve_app.cli.configuration import settings_of
+    from serve_app.settings import DataSettings
 
-    return DataSettings(models_folder=folder).models if folder else Settings().data.models
+    return DataSettings(models_folder=folder).models if folder else settings_of({}).data.models
 
 
 def _catalogue_rows(folder: Path) -> list[dict[str, Any]]:
@@ -113,7 +115,7 @@ def _catalogue_rows(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _running_rows(body: dict[str, Any]) -> list[dict[str, Any]]:
+def _running_rows(body: "ModelsBody") -> list[dict[str, Any]]:
     return [
         {
             "role": model["role"],

@@ -25,22 +25,20 @@ def up(
 ) -> None:
     """Serve until Ctrl-C, then stop everything that was started."""
     from pipelines.errors import RayScribeError
-    from serve_app import launch
+    from serve_app.cli.configuration import mistakes_said, read_config, settings_of
 
-    _say_busy_port(port or _configured_port(config))
+    document = read_config(config)
+    settings_of(document["applications"][0].get("args", {}), config)
+    from serve_app import launch  # only now: Ray takes a second to import, and a mistake is to be said at once
+
+    _say_busy_port(port or document["http_options"]["port"])
     try:
-        launch.run(config, port=port, data=data, progress=_say_progress)
+        with mistakes_said(config):
+            launch.run(config, port=port, data=data, progress=_say_progress)
     except (RayScribeError, OSError) as error:
         fail(str(error), "`rayscribe doctor` says what this machine lacks.", START_FAILED)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
-
-
-def _configured_port(config: Path) -> int:
-    import yaml
-
-    port: int = yaml.safe_load(config.read_text(encoding="utf-8"))["http_options"]["port"]
-    return port
 
 
 def _say_busy_port(wanted: int) -> None:

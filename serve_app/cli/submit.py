@@ -1,22 +1,29 @@
 """``rayscribe submit``: recordings become jobs."""
 
+import hashlib
+import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serve_app.cli.failures import connected
+from serve_app.cli.failures import connected, say_error
 from serve_app.cli.options import DEFAULT_SERVER, AsJson, Key, Server
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from serve_app.client import RayScribeClient
+    from serve_app.client import ClientError, RayScribeClient
     from serve_app.client.client import Fields
     from serve_app.client.shapes import JobBody
     from serve_app.client.upload import Progress as SentCallback
 
+_OF_ONE_RECORDING = frozenset({409, 413, 415, 500})
+"""Refusals, by status, that say nothing about the next recording."""
+_CODES_OF_ONE_RECORDING = frozenset({"audio_too_short", "diarization_too_long"})
 _FEATURES_HELP = "What to make, comma-separated or repeated: raw_transcript, diarization, word_timestamps, index, …"
 
 
@@ -29,13 +36,16 @@ def submit(
     priority: Annotated[str | None, typer.Option(help="high, normal or low.")] = None,
     speakers: Annotated[int | None, typer.Option(help="How many speak, where known.", min=1)] = None,
     prompt: Annotated[str | None, typer.Option(help="Names and terms to expect.")] = None,
-    idempotency_key: Annotated[str | None, typer.Option(help="Submitting again under it finds the same job.")] = None,
+    idempotency_key: Annotated[str | None, typer.Option(help="Submitting again under it finds the same jobs.")] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Show progress, then the transcript.")] = False,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
     api_key: Key = None,
 ) -> None:
-    """Submit recordings; each becomes a job."""
+    """Submit recordings; each becomes a job.
+
+    One that is refused does not keep the others back: the exit code is that of the first one.
+    """
     fields = _fields(
         features=_feature_list(features, collection),
         collection=collection,
@@ -46,10 +56,12 @@ def submit(
         prompt=prompt,
     )
     with connected(server, api_key) as client:
-        jobs = [_upload(client, file, fields, _key_of(idempotency_key, file, len(files))) for file in files]
-        _report(jobs, as_json and not follow)
+        submission = _Submission(client, server, fields, idempotency_key, as_json=as_json and not follow)
+        jobs, exit_code = submission.submit_all(files)
         if follow:
             _follow_all(client, jobs, as_json)
+    if exit_code:
+        raise typer.Exit(exit_code)
 
 
 def _feature_list(features: list[str] | None, collection: str | None) -> list[str] | None:
@@ -63,13 +75,60 @@ def _fields(**values: str | int | list[str] | None) -> "Fields":
     return {name: value for name, value in values.items() if value is not None}
 
 
+@dataclass(frozen=True, slots=True)
+class _Submission:
+    """Recordings that are submitted alike."""
+
+    client: "RayScribeClient"
+    server: str
+    fields: "Fields"
+    key: str | None
+    as_json: bool
+
+    def submit_all(self, files: Sequence[Path]) -> tuple[list["JobBody"], int]:
+        """Print each job as soon as it is acknowledged; return them, and the exit code of the first refusal.
+
+        Leaves where going on would only fail again.
+        """
+        from serve_app.client import ClientError
+
+        jobs: list[JobBody] = []
+        exit_codes: list[int] = []
+        for place, file in enumerate(files):
+            try:
+                jobs.append(self._upload(file, _key_of(self.key, file, len(files))))
+            except ClientError as error:
+                exit_codes.append(say_error(error, self.server, subject=typer.format_filename(file)))
+                if not _is_of_one_recording(error):
+                    _say_not_sent(files[place + 1 :])
+                    raise typer.Exit(exit_codes[0]) from None
+            else:
+                _report(jobs[-1], self.as_json)
+        return jobs, exit_codes[0] if exit_codes else 0
+
+    def _upload(self, file: Path, key: str | None) -> "JobBody":
+        with _bar() as bar:
+            return self.client.submit(file, self.fields, idempotency_key=key, on_sent=_advance(bar, file))
+
+
+def _is_of_one_recording(error: "ClientError") -> bool:
+    from serve_app.client import FileUnreadable, RequestRefused
+
+    if not isinstance(error, RequestRefused):
+        return isinstance(error, FileUnreadable)
+    return error.status in _OF_ONE_RECORDING or error.code in _CODES_OF_ONE_RECORDING
+
+
+def _say_not_sent(files: Sequence[Path]) -> None:
+    if files:
+        typer.echo(f"  Not sent: {', '.join(map(typer.format_filename, files))}", err=True)
+
+
 def _key_of(key: str | None, file: Path, count: int) -> str | None:
-    return f"{key}/{file.name}" if key and count > 1 else key
-
-
-def _upload(client: "RayScribeClient", file: Path, fields: "Fields", key: str | None) -> "JobBody":
-    with _bar() as bar:
-        return client.submit(file, fields, idempotency_key=key, on_sent=_advance(bar, file))
+    """Return a key of this file's own where there are several: of its path, so that the command can be repeated."""
+    if not key or count == 1:
+        return key
+    return f"{key}/{hashlib.sha256(os.fsencode(file.absolute())).hexdigest()[:32]}"
 
 
 def _bar() -> "AbstractContextManager[Progress]":
@@ -82,7 +141,7 @@ def _bar() -> "AbstractContextManager[Progress]":
 
 
 def _advance(bar: "Progress", file: Path) -> "SentCallback":
-    task = bar.add_task(f"sending {file.name}", total=None)
+    task = bar.add_task(f"sending {typer.format_filename(file.name)}", total=None)
 
     def on_sent(sent: int, total: int) -> None:
         bar.update(task, completed=sent, total=total)
@@ -90,16 +149,12 @@ def _advance(bar: "Progress", file: Path) -> "SentCallback":
     return on_sent
 
 
-def _report(jobs: list["JobBody"], as_json: bool) -> None:
+def _report(job: "JobBody", as_json: bool) -> None:
     import json
 
     from serve_app.cli.outcomes import subject
 
-    for job in jobs:
-        if as_json:
-            typer.echo(json.dumps(job))
-        else:
-            typer.echo(f"{job['id']}  {subject(job)}  {job['status']}")
+    typer.echo(json.dumps(job) if as_json else f"{job['id']}  {subject(job)}  {job['status']}")
 
 
 def _follow_all(client: "RayScribeClient", jobs: list["JobBody"], as_json: bool) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serve_app.cli.failures import connected
+from serve_app.cli.failures import USAGE, connected, fail
 from serve_app.cli.options import DEFAULT_SERVER, JobId, Key, Server
 
 if TYPE_CHECKING:
@@ -41,7 +41,15 @@ def transcript(
     if output is None:
         typer.echo(text, nl=not text.endswith("\n"))
     else:
+        _write(output, text)
+
+
+def _write(output: Path, text: str) -> None:
+    try:
         output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        advice = "The transcript stays on the server: name another file with --output."
+        fail(f"{typer.format_filename(output)} cannot be written: {error.strerror}", advice, USAGE)
 
 
 def _by_suffix(output: Path | None) -> TranscriptFormat:

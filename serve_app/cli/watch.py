@@ -30,11 +30,13 @@ def watch(
 
 def follow_job(client: "RayScribeClient", job_id: str, *, as_json: bool, after: int = -1) -> "JobBody":
     """Show one job's events until it ends, and return the job as it then is."""
+    # Asked first: an unknown job, or a server that is none, is no stream that broke and may come back.
+    job = client.job(job_id)
     try:
         if as_json:
             _print_events(client, job_id, after)
         else:
-            _show_events(client, job_id, after)
+            _show_events(client, job, after)
     except KeyboardInterrupt:
         typer.echo(f"\nThe job goes on. Pick it up again: rayscribe watch {job_id}", err=True)
         raise
@@ -62,14 +64,13 @@ def _print_events(client: "RayScribeClient", job_id: str, after: int) -> None:
         typer.echo(json.dumps({"id": event.id, "type": event.type, **event.data}))
 
 
-def _show_events(client: "RayScribeClient", job_id: str, after: int) -> None:
+def _show_events(client: "RayScribeClient", job: "JobBody", after: int) -> None:
     from rich.console import Console
 
     from serve_app.cli.outcomes import subject
     from serve_app.cli.progress import follow
 
-    label = subject(client.job(job_id)) or job_id
-    follow(client, job_id, Console(stderr=True, highlight=False), label, after=after)
+    follow(client, job["id"], Console(stderr=True, highlight=False), subject(job) or job["id"], after=after)
 
 
 def _why(job: "JobBody") -> str:

@@ -4,15 +4,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar
 
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
-from pipelines.domain.job import JobEvent
-from serve_app.client.errors import RequestRefused, ServerUnreachable, refusal
+from pipelines.domain.job import TERMINAL_EVENTS, JobEvent
+from serve_app.client.answers import not_ours, read_json, read_text
+from serve_app.client.errors import FileUnreadable, NotSendable, RequestRefused, ServerUnreachable, refusal
 from serve_app.client.events import EventStream
-from serve_app.client.shapes import ChatBody, JobBody, SearchBody, TranscriptBody
+from serve_app.client.request_parts import authorization, file_name, idempotency, route, server_address
+from serve_app.client.shapes import ChatBody, JobBody, JobListBody, ModelsBody, SearchBody, TranscriptBody
 from serve_app.client.upload import Progress, metered
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
@@ -22,10 +24,15 @@ _PAGE = 100
 """The most jobs that the server gives at once."""
 
 Fields = Mapping[str, str | int | float | list[str]]
+ShapeT = TypeVar("ShapeT")
 
 
 class RayScribeClient:
-    """Talks to one server. Use as a context manager; calls block."""
+    """Talks to one server. Use as a context manager; calls block.
+
+    Every call raises ClientError: ServerUnreachable, NotRayScribe, RequestRefused, and NotSendable before it sends
+    anything.
+    """
 
     def __init__(
         self,
@@ -37,19 +44,20 @@ class RayScribeClient:
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Connect lazily to ``server`` (a URL without ``/v1``).
+        """Connect lazily to ``server`` (a URL without ``/v1``). Raises NotSendable for a wrong address or key.
 
         ``patience_s`` is how long a broken event stream is resumed; ``transport`` and ``sleep`` are for tests.
         """
+        url = server_address(server)
         self.server = server.rstrip("/")
         self._patience_s = patience_s
         self._sleep = sleep
         self._http = httpx.Client(
-            base_url=self.server,
-            headers={"Authorization": f"Bearer {api_key}"} if api_key else None,
+            base_url=url,
+            headers=authorization(api_key),
             timeout=httpx.Timeout(timeout_s, connect=10.0),
             # A proxy of the environment cannot reach this machine's own loopback address.
-            trust_env=httpx.URL(self.server).host not in ("127.0.0.1", "localhost", "::1"),
+            trust_env=url.host not in ("127.0.0.1", "localhost", "::1"),
             transport=transport,
         )
 
@@ -70,18 +78,21 @@ class RayScribeClient:
     ) -> JobBody:
         """Upload a recording as a job, streamed from disk, and return the acknowledged job.
 
-        ``fields`` are those of ``POST /v1/jobs``; a list is sent as a repeated field. Raises RequestRefused.
+        ``fields`` are those of ``POST /v1/jobs``; a list is sent as a repeated field. Raises RequestRefused,
+        FileUnreadable.
         """
-        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        headers = idempotency(idempotency_key)
         form = {name: value if isinstance(value, list) else str(value) for name, value in fields.items()}
-        with file.open("rb") as stream:
-            upload = {"file": (file.name, metered(stream, on_sent), "application/octet-stream")}
-            body = self._json("POST", "/v1/jobs", data=form, files=upload, headers=headers)
-        return cast(JobBody, body)
+        try:
+            with file.open("rb") as stream:
+                upload = {"file": (file_name(file), metered(stream, on_sent), "application/octet-stream")}
+                return self._read(JobBody, "POST", "/v1/jobs", data=form, files=upload, headers=headers)
+        except OSError as error:
+            raise FileUnreadable(f"the file cannot be read: {error.strerror or error}") from error
 
     def job(self, job_id: str) -> JobBody:
         """Return where a job stands. Raises RequestRefused (404)."""
-        return cast(JobBody, self._json("GET", f"/v1/jobs/{job_id}"))
+        return self._read(JobBody, "GET", route("v1", "jobs", job_id))
 
     def jobs(self, *, status: str | None = None, collection: str | None = None, limit: int = 20) -> list[JobBody]:
         """Return the newest ``limit`` jobs, following cursors."""
@@ -94,7 +105,8 @@ class RayScribeClient:
                 "cursor": cursor,
                 "limit": min(_PAGE, limit - len(found)),
             }
-            page = self._json("GET", "/v1/jobs", params={name: value for name, value in wanted.items() if value})
+            given = {name: value for name, value in wanted.items() if value}
+            page = self._read(JobListBody, "GET", "/v1/jobs", params=given)
             found += page["data"]
             cursor = page.get("next_cursor")
             if not cursor:
@@ -104,63 +116,80 @@ class RayScribeClient:
     def events(self, job_id: str, *, after: int = -1) -> Iterator[JobEvent]:
         """Yield a job's events after ``after`` until the terminal one, across broken connections.
 
-        Raises RequestRefused (404), StreamLost, ServerUnreachable.
+        Yields nothing where the job has ended and ``after`` is its last event. Raises RequestRefused (404),
+        StreamLost, ServerUnreachable.
         """
         return iter(
             EventStream(
                 self._http,
-                f"/v1/jobs/{job_id}/events",
+                route("v1", "jobs", job_id, "events"),
                 after=after,
                 patience_s=self._patience_s,
+                has_ended=lambda: self._has_ended(job_id),
                 sleep=self._sleep,
             )
         )
 
     def transcript(self, job_id: str) -> TranscriptBody:
         """Return the transcript with times and speakers. Raises RequestRefused (404, 409 while there is none)."""
-        return cast(TranscriptBody, self._json("GET", f"/v1/jobs/{job_id}/transcript", params={"format": "json"}))
+        wanted = {"format": "json"}
+        return self._read(TranscriptBody, "GET", route("v1", "jobs", job_id, "transcript"), params=wanted)
 
     def transcript_text(self, job_id: str, form: str) -> str:
         """Return the transcript as the server writes it: ``json``, ``text``, ``srt``, ``vtt`` or ``md``."""
-        return self._send("GET", f"/v1/jobs/{job_id}/transcript", params={"format": form}).text
+        return read_text(self._send("GET", route("v1", "jobs", job_id, "transcript"), params={"format": form}))
 
     def cancel(self, job_id: str) -> JobBody:
         """Stop a job. Raises RequestRefused (404, 409 when it has ended)."""
-        return cast(JobBody, self._json("DELETE", f"/v1/jobs/{job_id}"))
+        return self._read(JobBody, "DELETE", route("v1", "jobs", job_id))
 
     def erase(self, job_id: str) -> None:
         """Remove recording, artifacts, passages and the job itself."""
-        self._send("DELETE", f"/v1/jobs/{job_id}", params={"erase": "true"})
+        response = self._send("DELETE", route("v1", "jobs", job_id), params={"erase": "true"})
+        if response.status_code != httpx.codes.NO_CONTENT:
+            raise not_ours(response.request)
 
     def retry(self, job_id: str) -> JobBody:
         """Let a failed job go on from its last finished stage."""
-        return cast(JobBody, self._json("POST", f"/v1/jobs/{job_id}/retry"))
+        return self._read(JobBody, "POST", route("v1", "jobs", job_id, "retry"))
 
     def search(self, query: str, collections: list[str], **options: Any) -> SearchBody:
         """Search collections; ``options`` are further fields of ``POST /v1/search`` (``top_k``, ``mode``, …)."""
         body = {"query": query, "collections": collections, **options}
-        return cast(SearchBody, self._json("POST", "/v1/search", json=body))
+        return self._read(SearchBody, "POST", "/v1/search", json=body)
 
     def chat(self, question: str, collections: list[str], **options: Any) -> ChatBody:
         """Ask a question over collections; the answer cites moments of recordings."""
         body = {"question": question, "collections": collections, **options}
-        return cast(ChatBody, self._json("POST", "/v1/chat", json=body))
+        return self._read(ChatBody, "POST", "/v1/chat", json=body)
 
-    def models(self) -> dict[str, Any]:
+    def models(self) -> ModelsBody:
         """Return the models that are loaded."""
-        return self._json("GET", "/v1/models")
+        return self._read(ModelsBody, "GET", "/v1/models")
 
     def health(self, kind: str = "ready") -> tuple[int, dict[str, Any]]:
         """Return status code and body of ``/health/{kind}``, whatever they say. Raises ServerUnreachable."""
-        response = self._exchange("GET", f"/health/{kind}", timeout=5.0)
+        response = self._exchange("GET", route("health", kind), timeout=5.0)
         try:
             body = response.json()
         except ValueError:
             body = {}
         return response.status_code, body if isinstance(body, dict) else {}
 
-    def _json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        return cast(dict[str, Any], self._send(method, path, **options).json())
+    def _has_ended(self, job_id: str) -> bool:
+        """Say whether a job has ended, as far as it can be learnt now. Raises RequestRefused (404)."""
+        try:
+            job = read_json(self._accepted("GET", route("v1", "jobs", job_id)), JobBody)
+        except ServerUnreachable:
+            return False
+        except RequestRefused as error:
+            if error.busy:
+                return False
+            raise
+        return job["status"] in TERMINAL_EVENTS
+
+    def _read(self, shape: type[ShapeT], method: str, path: str, **options: Any) -> ShapeT:
+        return read_json(self._send(method, path, **options), shape)
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         # Only what was turned away before anything was done is sent again (429, 503): sending it twice is safe.
@@ -184,6 +213,10 @@ class RayScribeClient:
             return self._http.request(method, path, **options)
         except httpx.TransportError as error:
             raise ServerUnreachable(f"no answer from {self.server}: {error or type(error).__name__}") from error
+        except httpx.DecodingError as error:
+            raise not_ours(error.request) from error
+        except (UnicodeEncodeError, httpx.InvalidURL) as error:
+            raise NotSendable("what was given is too long, or is no text (UTF-8)") from error
 
 
 def _pause_s(state: RetryCallState) -> float:

@@ -1,7 +1,10 @@
 """What can go wrong between a client and the server.
 
 ClientError
+├── NotSendable          what was given cannot be sent: nothing was
+│   └── FileUnreadable   the file to upload cannot be read
 ├── ServerUnreachable    nobody answered: wrong address, not started, or gone
+├── NotRayScribe         something else than RayScribe answered
 ├── StreamLost           the event stream broke and could not be resumed in time
 └── RequestRefused       the server answered with an error; ``status`` and ``code`` say which
 """
@@ -23,8 +26,20 @@ class ClientError(Exception):
         return self.message
 
 
+class NotSendable(ClientError):
+    """What was given cannot be sent: an id that would be another path, a key that no header carries. Nothing was."""
+
+
+class FileUnreadable(NotSendable):
+    """The file to upload cannot be read, or no longer; no job was made of it."""
+
+
 class ServerUnreachable(ClientError):
     """Nobody answered: wrong address, not started, or gone."""
+
+
+class NotRayScribe(ClientError):
+    """Something else than RayScribe answered: the address is another server's."""
 
 
 class StreamLost(ClientError):

@@ -17,7 +17,7 @@ _KNOWN_TYPES = frozenset(get_args(EventType))
 
 
 class EventStream:
-    """Iterates over a job's events; reconnects with Last-Event-ID until a terminal event has been seen."""
+    """Iterates over a job's events; reconnects with Last-Event-ID until there can be no further one."""
 
     def __init__(
         self,
@@ -26,18 +26,23 @@ class EventStream:
         *,
         after: int,
         patience_s: float,
+        has_ended: Callable[[], bool],
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Follow ``path``; ``after`` is the last event already seen (-1: none).
 
         ``patience_s``: how long to try to reconnect without receiving anything before StreamLost is raised.
+        ``has_ended`` is asked when the server closes a stream without a word: whether the job has ended.
         """
         self._http = http
         self._path = path
         self._last_id = after
         self._patience_s = patience_s
+        self._has_ended = has_ended
         self._sleep = sleep
         self._waited_s = 0.0
+        self._job_has_ended = False
+        self._over = False
 
     def __iter__(self) -> Iterator[JobEvent]:
         while True:
@@ -49,6 +54,8 @@ class EventStream:
                         return
             except (httpx.TransportError, SSEError) as error:
                 lost = error
+            if self._over:
+                return
             self._pause(lost)
 
     def _receive(self) -> Iterator[JobEvent]:
@@ -56,13 +63,26 @@ class EventStream:
         if self._last_id >= 0:
             headers["Last-Event-ID"] = str(self._last_id)
         timeout = httpx.Timeout(10.0, read=HEARTBEAT_TIMEOUT_S)
+        before = self._last_id
         with self._http.stream("GET", self._path, headers=headers, timeout=timeout) as response:
             if response.status_code in (429, 502, 503, 504):
                 return
             if response.is_error:
                 response.read()
                 raise refusal(response)
+            if response.status_code == httpx.codes.NO_CONTENT:
+                self._over = True
+                return
             yield from self._unseen(EventSource(response))
+        if self._last_id == before:
+            self._note_silence()
+
+    def _note_silence(self) -> None:
+        """Find the end on a server that does not say 204: a silent stream of a job that had ended before it began."""
+        if self._job_has_ended:
+            self._over = True
+        else:
+            self._job_has_ended = self._has_ended()
 
     def _unseen(self, source: EventSource) -> Iterator[JobEvent]:
         for message in source.iter_sse():
@@ -85,4 +105,10 @@ class EventStream:
 def _decode(message: ServerSentEvent) -> JobEvent | None:
     if message.event not in _KNOWN_TYPES or not message.id.isdecimal():
         return None
-    return JobEvent(id=int(message.id), type=cast(EventType, message.event), data=json.loads(message.data or "{}"))
+    try:
+        data = json.loads(message.data or "{}")
+    except ValueError:
+        return None
+    if not isinstance(data, dict):
+        return None
+    return JobEvent(id=int(message.id), type=cast(EventType, message.event), data=data)

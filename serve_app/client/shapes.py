@@ -42,6 +42,32 @@ class JobBody(TypedDict):
     degraded: list[dict[str, str]]
 
 
+class JobListBody(TypedDict):
+    """``GET /v1/jobs``."""
+
+    data: list[JobBody]
+    next_cursor: NotRequired[str | None]
+
+
+class ModelBody(TypedDict):
+    """One model, as MAIE lists it."""
+
+    id: str
+    role: str
+    status: str
+    name: NotRequired[str | None]
+    compute_type: NotRequired[str | None]
+    device: NotRequired[str | None]
+    fallback: NotRequired[dict[str, Any] | None]
+    description: NotRequired[str]
+
+
+class ModelsBody(TypedDict):
+    """``GET /v1/models``."""
+
+    models: list[ModelBody]
+
+
 class SegmentBody(TypedDict, total=False):
     """A stretch of speech of one speaker."""
 

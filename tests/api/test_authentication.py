@@ -61,6 +61,18 @@ async def test_a_key_with_bytes_that_are_no_text_is_only_wrong(keyed: World) -> 
     assert response.status_code == 401
 
 
+@pytest.mark.parametrize("text", ["schlüssel", "clé à", "ключ"])
+@pytest.mark.parametrize("header", [b"Authorization", b"X-API-Key"])
+async def test_a_key_is_known_by_the_bytes_that_are_sent(build: BuildWorld, text: str, header: bytes) -> None:
+    """Its hash is that of ``printf %s KEY | sha256sum``; the last byte of an à looks like a space in Latin-1."""
+    world = await build(Settings(profile="gpu", keys=(key(text, "tenant-a"),)))
+    scheme = b"Bearer " if header == b"Authorization" else b""
+
+    response = await world.client.get("/v1/jobs", headers={header: scheme + text.encode()})
+
+    assert response.status_code == 200
+
+
 async def test_a_scope_that_is_missing_is_a_403_before_the_body_is_looked_at(keyed: World) -> None:
     async with keyed.client_for("key-reader") as client:
         response = await client.post("/v1/jobs", content=b"rubbish")

@@ -13,6 +13,12 @@ from serve_app.api.byte_ranges import ByteRange, Unsatisfiable, parse_range
         ("bytes=-10", 90, 100),
         ("bytes=-1000", 0, 100),
         ("BYTES = 3-4", 3, 5),
+        (f"bytes=10-{'9' * 19}", 10, 100),
+        (f"bytes=10-{'9' * 5000}", 10, 100),
+        (f"bytes=-{'9' * 19}", 0, 100),
+        (f"bytes=-{'9' * 5000}", 0, 100),
+        (f"bytes={'0' * 5000}3-{'0' * 25}4", 3, 5),
+        (f"bytes=-{'0' * 25}10", 90, 100),
     ],
 )
 def test_one_range_is_clipped_to_what_there_is(header: str, start: int, end: int) -> None:
@@ -27,7 +33,10 @@ def test_what_is_no_single_range_of_bytes_is_ignored(header: str | None) -> None
     assert parse_range(header, 100) is None
 
 
-@pytest.mark.parametrize("header", ["bytes=100-", "bytes=100-200", "bytes=-0", f"bytes={'9' * 5000}-"])
+@pytest.mark.parametrize(
+    "header",
+    ["bytes=100-", "bytes=100-200", "bytes=-0", "bytes=-" + "0" * 25, f"bytes={'9' * 19}-", f"bytes={'9' * 5000}-"],
+)
 def test_a_range_outside_cannot_be_satisfied(header: str) -> None:
     with pytest.raises(Unsatisfiable):
         parse_range(header, 100)

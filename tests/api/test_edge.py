@@ -87,6 +87,23 @@ async def test_unknown_routes_and_methods_have_the_same_body(
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/v1/jobs", "GET, POST"),
+        ("PATCH", "/v1/jobs/0192f0c1-2f3b-7abc-8def-0123456789ab", "DELETE, GET"),
+        ("POST", "/v1/collections/biology", "DELETE, GET"),
+        ("HEAD", "/v1/search", "POST"),
+    ],
+)
+async def test_a_method_that_is_none_of_a_path_is_told_all_that_are(
+    world: World, method: str, path: str, allowed: str
+) -> None:
+    response = await world.client.request(method, path)
+
+    assert (response.status_code, response.headers["allow"]) == (405, allowed)
+
+
+@pytest.mark.parametrize(
     ("content", "status", "param"),
     [
         (b"{", 400, None),

@@ -27,11 +27,15 @@ async def test_the_openai_client_gets_vectors_in_order(world: World, form: Any) 
     ("fields", "status", "param"),
     [
         ({"model": "other"}, 404, "model"),
-        ({"input": ""}, 422, None),
-        ({"input": []}, 422, None),
+        ({"input": ""}, 422, "input"),
+        ({"input": "x" * 100_001}, 422, "input"),
+        ({"input": 5}, 422, "input"),
+        ({"input": None}, 422, "input"),
+        ({"input": []}, 422, "input"),
         ({"input": ["a", "  "]}, 422, "input"),
-        ({"input": [1, 2]}, 422, None),
-        ({"input": ["x"] * 257}, 422, None),
+        ({"input": ["a", ""]}, 422, "input.1"),
+        ({"input": [1, 2]}, 422, "input.0"),
+        ({"input": ["x"] * 257}, 422, "input"),
         ({"dimensions": 8}, 422, "dimensions"),
         ({"encoding_format": "int8"}, 422, "encoding_format"),
     ],
@@ -40,7 +44,18 @@ async def test_what_cannot_be_embedded(world: World, fields: dict[str, Any], sta
     response = await world.client.post("/v1/embeddings", json={"model": "bag-of-words", "input": "x", **fields})
 
     assert response.status_code == status, response.text
-    assert param in (None, response.json()["error"]["param"])
+    assert response.json()["error"]["param"] == param
+
+
+async def test_a_list_is_told_what_is_wrong_with_it_and_not_that_it_is_no_text(world: World) -> None:
+    async def complaint(given: Any) -> str:
+        response = await world.client.post("/v1/embeddings", json={"model": "bag-of-words", "input": given})
+        return str(response.json()["error"]["message"])
+
+    assert "at least 1 item" in await complaint([])
+    assert "at most 256 items" in await complaint(["x"] * 257)
+    assert await complaint([[1, 2]]) == "Input should be a valid string"
+    assert await complaint(5) == "give a text, or a list of texts"
 
 
 async def test_the_models_own_length_may_be_asked_for(world: World) -> None:

@@ -6,7 +6,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from pipelines import errors
-from serve_app.api.errors import BodyStalled, error_body, error_response, original_of
+from serve_app.api.errors import BodyStalled, UploadTooSlow, error_body, error_response, original_of
 
 
 class TaskError(errors.QueueFull):
@@ -44,6 +44,7 @@ class TaskError(errors.QueueFull):
         (errors.DeadlineExceeded("m"), 503, "server_error", "deadline_exceeded"),
         (errors.GenerationInvalid("m"), 503, "server_error", "generation_invalid"),
         (BodyStalled("m"), 408, "invalid_request_error", "request_timeout"),
+        (UploadTooSlow("m"), 408, "invalid_request_error", "upload_too_slow"),
     ],
 )
 def test_every_error_has_its_status_and_speaks_for_itself(

@@ -26,6 +26,11 @@ class FallenBackTranscriber(FakeTranscriber):
         return ModelInfo(role="asr", backend="faster-whisper", name="demo-asr", path="/secret/path", fallback=fallback)
 
 
+class NamespacedTranscriber(FakeTranscriber):
+    async def info(self) -> ModelInfo:
+        return ModelInfo(role="asr", backend="faster-whisper", name="Systran/faster-whisper-small")
+
+
 class DeadQueue(InMemoryJobQueue):
     async def depth(self, tenant: str) -> QueueDepth:
         raise JobStoreUnavailable("the job database does not answer")
@@ -131,3 +136,21 @@ async def test_the_dependency_that_breaks_says_only_its_code(build: BuildWorld) 
     world = await build(transcriber=Broken())
 
     assert "secret" not in (await world.client.get("/health/ready")).text
+
+
+@pytest.mark.parametrize("name", ["Systran/faster-whisper-small", "Systran%2Ffaster-whisper-small"])
+async def test_a_model_is_found_by_a_name_with_a_slash(build: BuildWorld, name: str) -> None:
+    world = await build(transcriber=NamespacedTranscriber())
+
+    response = await world.client.get(f"/v1/models/{name}")
+
+    assert (response.status_code, response.json()["id"]) == (200, "Systran/faster-whisper-small")
+
+
+@pytest.mark.parametrize("name", ["nothing", "Systran", "Systran/", "Systran/faster-whisper-small/more"])
+async def test_a_model_that_is_not_loaded_is_not_found(build: BuildWorld, name: str) -> None:
+    world = await build(transcriber=NamespacedTranscriber())
+
+    response = await world.client.get(f"/v1/models/{name}")
+
+    assert (response.status_code, response.json()["error"]["param"]) == (404, "model")

@@ -50,7 +50,20 @@ async def test_a_stream_goes_on_after_the_last_event_that_was_seen(world: World,
 
     assert rest == events[3:]
     assert await read(world.client, job, **{"Last-Event-ID": ""}) == events
-    assert await read(world.client, job, **{"Last-Event-ID": str(events[-1]["id"])}) == []
+
+
+@pytest.mark.parametrize("beyond", [0, 1, 1_000])
+async def test_after_the_last_event_of_an_ended_job_nothing_follows_and_nobody_need_come_again(
+    world: World, wav: bytes, beyond: int
+) -> None:
+    """An EventSource stops at 204; an empty stream it would open again every few seconds."""
+    job = await submitted(world.client, wav)
+    last = (await read(world.client, job))[-1]["id"] + beyond
+
+    response = await world.client.get(job["links"]["events"], headers={"Last-Event-ID": str(last)})
+
+    assert (response.status_code, response.content) == (204, b"")
+    assert (await read(world.client, job, **{"Last-Event-ID": str(last - beyond - 1)}))[-1]["event"] == "succeeded"
 
 
 @pytest.mark.parametrize("given", ["x", "-1", "1.5", "9" * 30, "٣".encode()])

@@ -34,7 +34,8 @@ async def fill(world: World, tenant: str = "default", collection: str = "bio") -
         for position, text in enumerate(TEXTS)
     ]
     await world.passages.ensure_collection(tenant, collection, await embedder.info())
-    await world.passages.upsert(tenant, collection, passages, await embedder.embed_passages(TEXTS))
+    vectors = await embedder.embed_passages(TEXTS)
+    await world.passages.upsert(tenant, collection, passages, vectors, embedder=await embedder.info())
 
 
 async def search(client: httpx.AsyncClient, **fields: Any) -> httpx.Response:

@@ -5,7 +5,9 @@ from typing import Any
 import httpx
 import pytest
 
+from pipelines.domain.model import ModelInfo
 from pipelines.engines.extractive_analyst import ExtractiveAnalyst
+from pipelines.errors import ModelUnavailable
 from pipelines.fakes.language import ScriptedLanguageModel
 from pipelines.fakes.models import FakeEmbedder
 from pipelines.flows.enhance_transcript import LanguagePorts
@@ -70,6 +72,32 @@ async def test_every_skill_with_a_model(skilled: World, skill: str) -> None:
     assert response.json()["versions"]
 
 
+@pytest.mark.parametrize("background", [False, True])
+async def test_translating_without_a_model_is_refused(modelless: World, background: bool) -> None:
+    response = await apply(modelless, "translate", target_language="de", background=background)
+
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["param"]) == (422, "not_available", "skill")
+    assert modelless.stored == []
+
+
+class AwayLanguageModel(ScriptedLanguageModel):
+    """Configured, and not there."""
+
+    async def info(self) -> ModelInfo:
+        raise ModelUnavailable("the language model does not answer")
+
+
+async def test_a_model_that_is_down_is_no_reason_to_refuse(build: BuildWorld, templates: TemplateCatalog) -> None:
+    ports = LanguagePorts(templates=templates, analyst=ExtractiveAnalyst(FakeEmbedder()), model=AwayLanguageModel())
+    world = await build(language=ports, run_jobs=False)
+
+    response = await apply(world, "translate", target_language="de")
+
+    assert response.status_code == 200, response.text
+    assert response.json()["degraded"]
+
+
 async def test_segments_keep_their_speakers_and_times(modelless: World) -> None:
     segments = [
         {"text": "so um hello there", "speaker": "Ann", "start_s": 1.0, "end_s": 2.0},
@@ -131,6 +159,18 @@ class TestJobs:
 
         assert response.status_code == 202, response.text
         assert response.json()["template_id"] == "meeting_notes_v1"
+
+    async def test_a_translation_is_not_offered_without_a_model(self, modelless: World, wav: bytes) -> None:
+        refused = await self.submit(modelless, wav, features="summary,translation", template_id="meeting_notes_v1",
+                                    target_language="de")  # fmt: skip
+
+        error = refused.json()["error"]
+        assert (refused.status_code, error["code"], error["param"]) == (422, "not_available", "features")
+        assert modelless.stored == []
+        assert (await self.submit(modelless, wav, features="entities")).status_code == 202
+
+    async def test_a_translation_is_offered_with_a_model(self, skilled: World, wav: bytes) -> None:
+        assert (await self.submit(skilled, wav, features="translation", target_language="de")).status_code == 202
 
     @pytest.mark.parametrize(
         ("fields", "param"),

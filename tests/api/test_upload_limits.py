@@ -2,19 +2,23 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
 import pytest
 
 from pipelines.domain.job import Job, NewJob
-from pipelines.errors import ArtifactStoreUnavailable, JobStoreUnavailable, QueueFull
+from pipelines.errors import ArtifactStoreUnavailable, JobStoreUnavailable, QueueFull, TooManyUploads
 from pipelines.fakes.jobs import InMemoryJobQueue
 from pipelines.fakes.stores import InMemoryArtifactStore
 from pipelines.steps.check_queue_room import QueueLimits
-from serve_app.settings import Settings
+from serve_app.api.errors import UploadTooSlow
+from serve_app.api.uploads import UploadGate, UploadPace
+from serve_app.settings import LimitSettings, Settings
 from tests.api.conftest import BuildWorld, World
 from tests.api.forms import FORM, form, submit
+from tests.api.test_authentication import key
 
 
 async def test_an_upload_is_refused_by_its_declared_length_before_a_byte_is_read(build: BuildWorld) -> None:
@@ -75,6 +79,97 @@ async def test_so_many_uploads_at_once_and_no_more(build: BuildWorld, wav: bytes
     assert int(refused.headers["retry-after"]) >= 1
     assert [task.result().status_code for task in first] == [202, 202]
     assert (await submit(world, wav)).status_code == 202
+
+
+SHARED = Settings(
+    profile="gpu",
+    keys=(key("key-a", "tenant-a"), key("key-b", "tenant-b")),
+    limits=LimitSettings(concurrent_uploads=3),
+)
+
+
+async def test_one_tenant_does_not_keep_the_others_out(build: BuildWorld, wav: bytes) -> None:
+    store = BlockedStore()
+    world = await build(SHARED, key="key-a", artifacts=store)
+    async with asyncio.TaskGroup() as group:
+        first = [group.create_task(submit(world, wav)) for _ in range(2)]
+        for _ in first:
+            await store.reached.acquire()
+
+        refused = await submit(world, wav)
+        async with world.client_for("key-b") as other:
+            theirs = group.create_task(other.post("/v1/jobs", files={"file": ("a.wav", wav)}))
+            await store.reached.acquire()
+            store.let_go.set()
+            await theirs
+
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_uploads")
+    assert int(refused.headers["retry-after"]) >= 1
+    assert [task.result().status_code for task in (*first, theirs)] == [202, 202, 202]
+    assert (await submit(world, wav)).status_code == 202, "their places are free again"
+
+
+@pytest.mark.parametrize(("places", "own"), [(1, 1), (2, 1), (3, 2), (8, 4)])
+def test_half_of_the_places_are_a_tenants_own_rounded_up(places: int, own: int) -> None:
+    gate = UploadGate(places)
+    with ExitStack() as held:
+        for _ in range(own):
+            held.enter_context(gate.admit("a", share=0.5))
+        with pytest.raises(TooManyUploads), gate.admit("a", share=0.5):
+            pytest.fail("one more than its own")
+        for _ in range(places - own):
+            held.enter_context(gate.admit("b", share=1.0))
+        with pytest.raises(TooManyUploads), gate.admit("c", share=0.5):
+            pytest.fail("one more than there are")
+    with gate.admit("a", share=0.5):
+        pass
+
+
+class TestPace:
+    def test_a_phone_on_a_bad_line_is_fast_enough(self) -> None:
+        pace = UploadPace(bytes_per_s=4_096, over_s=60)
+        for _ in range(1_000):
+            pace.note(5_000, 1.2)
+
+    def test_a_trickle_is_not_though_it_never_stops(self) -> None:
+        pace = UploadPace(bytes_per_s=4_096, over_s=60)
+        for _ in range(59):
+            pace.note(1, 1.0)
+        with pytest.raises(UploadTooSlow, match="4,096 bytes a second"):
+            pace.note(1, 1.0)
+
+    def test_what_came_fast_does_not_pay_for_a_trickle_later(self) -> None:
+        pace = UploadPace(bytes_per_s=4_096, over_s=60)
+        pace.note(400_000_000, 60.0)
+        pace.note(1, 59.0)
+        with pytest.raises(UploadTooSlow):
+            pace.note(1, 1.0)
+
+    def test_a_stretch_without_bytes_is_made_up_for_in_the_same_one(self) -> None:
+        pace = UploadPace(bytes_per_s=4_096, over_s=60)
+        pace.note(10, 50.0)
+        pace.note(300_000, 10.0)
+        pace.note(1, 59.0)
+
+    def test_no_pace_is_asked_for(self) -> None:
+        UploadPace(bytes_per_s=0, over_s=60).note(1, 100_000.0)
+
+
+async def test_an_upload_that_trickles_gives_its_place_up(build: BuildWorld, wav: bytes) -> None:
+    """No client sends a petabyte a second."""
+    limits = {"concurrent_uploads": 1, "upload_bytes_per_s": 1e15, "upload_pace_s": 1e-9}
+    world = await build(Settings(limits=limits), run_jobs=False)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        data = form(wav)
+        for position in range(0, len(data), 500):
+            yield data[position : position + 500]
+
+    for _ in range(2):
+        response = await world.client.post("/v1/jobs", content=chunks(), headers=FORM)
+        assert (response.status_code, response.json()["error"]["code"]) == (408, "upload_too_slow")
+        assert response.headers["connection"] == "close"
+    assert world.stored == []
 
 
 class FullStore(InMemoryArtifactStore):

@@ -1,4 +1,6 @@
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +55,107 @@ def test_a_collection_is_indexed_into(
 
 
 def test_several_files_get_keys_of_their_own(
-    rayscribe: Command, server: StandIn, recording: Path, tmp_path: Path
+    rayscribe: Command, server: StandIn, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = tmp_path / "other.wav"
-    other.write_bytes(b"RIFF")
-    rayscribe("submit", recording, other, "--idempotency-key", "k")
-    assert [request.headers["idempotency-key"] for request in server.requests] == ["k/talk.wav", "k/other.wav"]
+    same_name = tmp_path / "Müller" / recording.name
+    same_name.parent.mkdir()
+    same_name.write_bytes(b"RIFF")
+    umlaut = same_name.with_name("ä b.wav")
+    umlaut.write_bytes(b"RIFF")
+
+    def keys(*files: Path | str) -> list[str]:
+        server.requests.clear()
+        rayscribe("submit", *files, "--idempotency-key", "k")
+        return [request.headers["idempotency-key"] for request in server.requests]
+
+    first = keys(recording, same_name, umlaut)
+    assert len(set(first)) == 3
+    assert all(key.startswith("k/") and key.isascii() and " " not in key for key in first)
+    assert keys(recording, same_name, umlaut) == first, "repeated, the command finds the same jobs"
+    assert keys(umlaut, recording) == [first[2], first[0]]
+    monkeypatch.chdir(same_name.parent)
+    assert keys("talk.wav", "../talk.wav", "ä b.wav")[::2] == first[1:]
+    assert keys(recording) == ["k"]
+
+
+class TestSeveralFiles:
+    @pytest.fixture
+    def files(self, tmp_path: Path) -> list[Path]:
+        made = [tmp_path / name for name in ("a.wav", "notes.txt", "c.wav")]
+        for file in made:
+            file.write_bytes(b"RIFF")
+        return made
+
+    @pytest.fixture
+    def second(self, server: StandIn) -> Callable[[httpx.Response | Exception], None]:
+        """Let the server accept the first file, and answer the second so."""
+
+        def answer(reply: httpx.Response | Exception) -> None:
+            server.replies.extend([httpx.Response(202, json=job(id="first", status="queued")), reply])
+
+        return answer
+
+    @pytest.mark.parametrize(
+        ("status", "code"),
+        [
+            (415, "unsupported_media"),
+            (413, "too_large"),
+            (409, "idempotency_conflict"),
+            (422, "audio_too_short"),
+            (500, "internal_error"),
+        ],
+    )
+    def test_one_that_is_refused_is_named_and_the_others_become_jobs(
+        self, rayscribe: Command, second: Any, files: list[Path], status: int, code: str
+    ) -> None:
+        second(error(status, code, "this one will not do"))
+        result = rayscribe("submit", *files)
+        assert result.exit_code == 3
+        assert result.stdout == f"first  talk.wav  queued\n{JOB_ID}  talk.wav  queued\n"
+        assert result.stderr.startswith(f"✗ {files[1]}: this one will not do\n")
+
+    @pytest.mark.parametrize(
+        ("reply", "exit_code"),
+        [
+            (error(401, "invalid_api_key", "the API key is not known"), 3),
+            (error(422, "invalid_field", "no such language"), 3),
+            (httpx.ConnectError("connection refused"), 4),
+            (httpx.Response(200, text="<html>hi</html>"), 4),
+        ],
+    )
+    def test_what_the_others_would_meet_too_stops_and_says_which_were_not_sent(
+        self, rayscribe: Command, second: Any, files: list[Path], reply: httpx.Response | Exception, exit_code: int
+    ) -> None:
+        second(reply)
+        result = rayscribe("submit", *files)
+        assert result.exit_code == exit_code
+        assert result.stdout == "first  talk.wav  queued\n", "a job that was accepted is never lost"
+        assert result.stderr.startswith(f"✗ {files[1]}: ")
+        assert f"Not sent: {files[2]}" in result.stderr
+
+    def test_one_that_vanished_is_wrong_usage_and_the_others_become_jobs(
+        self, rayscribe: Command, server: StandIn, files: list[Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        opened = Path.open
+
+        def vanish(file: Path, *arguments: Any) -> Any:
+            if file == files[1]:
+                raise FileNotFoundError(2, "No such file or directory")
+            return opened(file, *arguments)
+
+        monkeypatch.setattr(Path, "open", vanish)
+        result = rayscribe("submit", *files)
+        assert result.exit_code == 2
+        assert len(result.stdout.splitlines()) == 2
+        assert f"✗ {files[1]}: the file cannot be read: No such file or directory" in result.stderr
+
+    def test_those_that_were_accepted_are_followed_all_the_same(
+        self, rayscribe: Command, server: StandIn, recording: Path, files: list[Path]
+    ) -> None:
+        server.replies.append(error(415, "unsupported_media", "the file is not audio"))
+        result = rayscribe("submit", files[1], recording, "--follow")
+        assert result.exit_code == 3
+        assert "SPEAKER_00  Good morning." in result.stdout
 
 
 def test_follow_shows_progress_then_the_transcript(rayscribe: Command, server: StandIn, recording: Path) -> None:
@@ -154,6 +251,80 @@ def test_erase_asks_first(rayscribe: Command, server: StandIn) -> None:
     assert server.requests[0].url.params["erase"] == "true"
 
 
+def test_name_that_is_no_text_can_be_submitted(rayscribe: Command, server: StandIn, tmp_path: Path) -> None:
+    file = tmp_path / os.fsdecode(b"M\xfcller.wav")
+    file.write_bytes(b"RIFF")
+    assert rayscribe("submit", file).exit_code == 0
+    server.replies.append(error(415, "unsupported_media", "the file is not audio"))
+    result = rayscribe("submit", file)
+    assert result.exit_code == 3
+    assert "M\ufffdller.wav: the file is not audio" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["watch", "cancel", "retry", "erase", "transcript"])
+@pytest.mark.parametrize(
+    "given",
+    ["", ".", "..", "x", "../collections/bio", "../collections/bio/reindex?", f"{JOB_ID}?erase=true", f"{JOB_ID}#",
+     f"{JOB_ID}/", f"{JOB_ID}\n", JOB_ID.upper(), "\udcff"],
+)  # fmt: skip
+def test_id_that_is_none_is_wrong_usage_and_nothing_is_sent(
+    rayscribe: Command, server: StandIn, command: str, given: str
+) -> None:
+    result = rayscribe(command, given)
+    assert result.exit_code == 2
+    assert "is no id of a job" in result.stderr
+    assert server.requests == []
+
+
+COMMANDS = [
+    ("jobs",), ("watch", JOB_ID), ("watch", JOB_ID, "--json"), ("cancel", JOB_ID), ("retry", JOB_ID),
+    ("erase", JOB_ID, "--yes"), ("transcript", JOB_ID), ("search", "exam", "-c", "talks"),
+    ("chat", "exam?", "-c", "talks"), ("models", "list", "--running"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("body", ["<html>hi</html>", "{}", "[]"])
+def test_another_server_is_told_apart(rayscribe: Command, server: StandIn, words: tuple[str, ...], body: str) -> None:
+    server.replies.append(httpx.Response(200, text=body))
+    result = rayscribe(*words)
+    assert result.exit_code == 4, result.output
+    assert result.stderr.startswith("✗ http://127.0.0.1:8000 is not a RayScribe server")
+    assert "--server" in result.stderr
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("address", ["http://host:port", "http://[::1", "localhost:8000", ""])
+def test_address_that_is_none_is_wrong_usage(rayscribe: Command, server: StandIn, address: str) -> None:
+    result = rayscribe("jobs", "--server", address)
+    assert result.exit_code == 2
+    assert result.stderr == f"✗ {address!r} is no address of a server: write it like http://127.0.0.1:8000\n"
+
+
+def test_keys_that_cannot_be_sent_are_wrong_usage(rayscribe: Command, server: StandIn, recording: Path) -> None:
+    spoilt = rayscribe("jobs", "--api-key", "se\ncret")
+    assert (spoilt.exit_code, "secret" in spoilt.output) == (2, False)
+    result = rayscribe("submit", recording, "--idempotency-key", "schlüssel")
+    assert result.exit_code == 2
+    assert "an idempotency key is 1 to 255 visible ASCII characters" in result.stderr
+    assert rayscribe("submit", recording, "--idempotency-key", "").exit_code == 2
+    assert server.requests == []
+
+
+def test_question_that_is_no_text_is_wrong_usage(rayscribe: Command, server: StandIn) -> None:
+    result = rayscribe("search", "\udcff", "-c", "talks")
+    assert result.exit_code == 2
+    assert "UTF-8" in result.stderr
+
+
+def test_watching_after_the_last_event_says_what_came_of_it(rayscribe: Command, server: StandIn) -> None:
+    server.streams.clear()
+    server.streams.append(httpx.Response(204))
+    result = rayscribe("watch", JOB_ID, "--after", "5")
+    assert result.exit_code == 0, result.output
+    assert f"rayscribe transcript {JOB_ID}" in result.stdout
+
+
 def test_nobody_there_says_how_to_start_one(rayscribe: Command, server: StandIn) -> None:
     server.replies.append(httpx.ConnectError("connection refused"))
     result = rayscribe("jobs", "--server", "http://elsewhere:1")
@@ -168,6 +339,7 @@ def test_nobody_there_says_how_to_start_one(rayscribe: Command, server: StandIn)
     [
         (401, "invalid_api_key", 3, "RAYSCRIBE_API_KEY"),
         (404, "not_found", 3, "rayscribe jobs"),
+        (408, "upload_too_slow", 3, "again"),
         (413, "too_large", 3, "limits.upload_bytes"),
         (415, "unsupported_media", 3, "FFmpeg"),
         (422, "not_available", 3, "/docs"),

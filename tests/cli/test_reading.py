@@ -29,6 +29,17 @@ def test_output_file_decides_the_format(
     assert (tmp_path / name).read_text() == f"as {form}\n"
 
 
+@pytest.mark.parametrize("name", ["nowhere/a.srt", "a.srt/b.srt"])
+def test_output_that_cannot_be_written_is_wrong_usage(
+    rayscribe: Command, server: StandIn, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "a.srt").write_text("a file")
+    result = rayscribe("transcript", JOB_ID, "--output", tmp_path / name)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"✗ {tmp_path / name} cannot be written: ")
+    assert "--output" in result.stderr
+
+
 def test_search_prints_score_moment_speaker_and_text(rayscribe: Command, server: StandIn) -> None:
     result = rayscribe("search", "when is the exam", "--collection", "talks", "--speaker", "SPEAKER_00", "-k", "3")
     assert result.stdout == "  1. 0.812  talk.wav 05:01.2 – 05:18.0  SPEAKER_00  The exam is on Friday.\n"

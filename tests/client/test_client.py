@@ -1,12 +1,22 @@
+import contextlib
 import json
+import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from serve_app.client import RayScribeClient, RequestRefused, ServerUnreachable
+from serve_app.client import (
+    FileUnreadable,
+    NotRayScribe,
+    NotSendable,
+    RayScribeClient,
+    RequestRefused,
+    ServerUnreachable,
+)
 from tests.client.standin import JOB_ID, StandIn, error, job
 
 
@@ -138,3 +148,142 @@ def test_errors_cross_process_borders() -> None:
     refused = RequestRefused("no", 429, "queue_full", None, "r-1", 3.0)
     restored = pickle.loads(pickle.dumps(refused))
     assert (str(restored), restored.status, restored.retry_after_s, restored.busy) == ("no", 429, 3.0, True)
+
+
+Call = Callable[[RayScribeClient, str], Any]
+CALLS: dict[str, Call] = {
+    "job": RayScribeClient.job,
+    "events": lambda client, job_id: list(client.events(job_id)),
+    "transcript": RayScribeClient.transcript,
+    "transcript_text": lambda client, job_id: client.transcript_text(job_id, "srt"),
+    "cancel": RayScribeClient.cancel,
+    "erase": RayScribeClient.erase,
+    "retry": RayScribeClient.retry,
+    "health": RayScribeClient.health,
+}
+
+
+class TestWhatIsGivenStaysWhatItIs:
+    @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+    @pytest.mark.parametrize("given", ["", ".", "..", "../collections/bio", "a/b", "/"])
+    def test_an_id_that_is_another_path_is_not_sent(
+        self, server: StandIn, client: RayScribeClient, call: Call, given: str
+    ) -> None:
+        with pytest.raises(NotSendable, match="is no id"):
+            call(client, given)
+        assert server.requests == []
+
+    @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+    @pytest.mark.parametrize(
+        ("given", "sent"),
+        [
+            (f"{JOB_ID}?erase=true", f"{JOB_ID}%3Ferase%3Dtrue"),
+            (f"{JOB_ID}#", f"{JOB_ID}%23"),
+            ("a b", "a%20b"),
+            ("%2e%2e", "%252e%252e"),
+            ("\udcff", "%ED%B3%BF"),
+        ],
+    )
+    def test_an_id_is_one_segment_of_the_path(
+        self, server: StandIn, client: RayScribeClient, call: Call, given: str, sent: str
+    ) -> None:
+        server.replies.append(error(404, "not_found", "there is no such job"))
+        with contextlib.suppress(RequestRefused):
+            call(client, given)
+        path, _, query = server.requests[0].url.raw_path.decode().partition("?")
+        assert sent in path.split("/")
+        assert query in ("", "format=json", "format=srt", "erase=true")
+        assert (query == "erase=true") == (call is RayScribeClient.erase)
+
+    @pytest.mark.parametrize(
+        "address",
+        ["", "localhost:8000", "http://", "http://host:port", "http://[::1", "ftp://host", "\udcff"],
+    )
+    def test_an_address_that_is_none(self, address: str) -> None:
+        with pytest.raises(NotSendable, match="is no address of a server"):
+            RayScribeClient(address)
+
+    @pytest.mark.parametrize(
+        ("key", "sent"),
+        [
+            ("schlüssel", b"schl\xc3\xbcssel"),
+            ("schl\udcfcssel", b"schl\xfcssel"),
+            ("secret\n", b"secret"),
+        ],
+    )
+    def test_a_key_is_sent_as_the_bytes_that_were_hashed(self, server: StandIn, key: str, sent: bytes) -> None:
+        with RayScribeClient("http://server", api_key=key, transport=server.transport) as client:
+            client.jobs()
+        assert (b"authorization", b"Bearer " + sent) in [
+            (name.lower(), value) for name, value in server.requests[0].headers.raw
+        ]
+
+    def test_a_key_that_no_header_carries_is_not_shown_either(self) -> None:
+        with pytest.raises(NotSendable, match="control character") as refused:
+            RayScribeClient("http://server", api_key="se\r\ncret")
+        assert "cret" not in str(refused.value)
+
+    @pytest.mark.parametrize("key", ["", "schlüssel", "a b", "x" * 256])
+    def test_an_idempotency_key_that_is_none(
+        self, server: StandIn, client: RayScribeClient, recording: Path, key: str
+    ) -> None:
+        with pytest.raises(NotSendable, match="visible ASCII"):
+            client.submit(recording, {}, idempotency_key=key)
+        assert server.requests == []
+
+    def test_a_file_name_that_is_no_text_is_sent_as_well_as_it_can_be(
+        self, server: StandIn, client: RayScribeClient, tmp_path: Path
+    ) -> None:
+        file = tmp_path / os.fsdecode(b"M\xfcller.wav")
+        file.write_bytes(b"RIFF")
+        client.submit(file, {})
+        assert 'filename="M\ufffdller.wav"'.encode() in server.bodies[0]
+
+    def test_a_file_that_cannot_be_read(self, server: StandIn, client: RayScribeClient, tmp_path: Path) -> None:
+        with pytest.raises(FileUnreadable, match="cannot be read: No such file"):
+            client.submit(tmp_path / "gone.wav", {})
+        assert server.requests == []
+
+    def test_a_question_that_is_no_text(self, server: StandIn, client: RayScribeClient) -> None:
+        with pytest.raises(NotSendable, match="UTF-8"):
+            client.search("\udcff", ["talks"])
+        assert server.requests == []
+
+
+ANSWERED: dict[str, Call] = {
+    **{name: call for name, call in CALLS.items() if name not in ("health", "events", "erase", "transcript_text")},
+    "jobs": lambda client, _: client.jobs(),
+    "search": lambda client, _: client.search("exam", ["talks"]),
+    "chat": lambda client, _: client.chat("exam?", ["talks"]),
+    "models": lambda client, _: client.models(),
+}
+
+
+class TestAnotherServer:
+    @pytest.mark.parametrize("call", ANSWERED.values(), ids=ANSWERED)
+    @pytest.mark.parametrize(
+        "body", [b"<html>hi</html>", b"{}", b"[]", b"null", b"", b"\xff", b'{"data": [{}], "models": {}}']
+    )
+    def test_is_told_apart(self, server: StandIn, client: RayScribeClient, call: Call, body: bytes) -> None:
+        server.replies.append(httpx.Response(200, content=body))
+        with pytest.raises(NotRayScribe, match="http://server is not a RayScribe server"):
+            call(client, JOB_ID)
+        assert len(server.requests) == 1
+
+    def test_that_compresses_what_is_not_compressed(self, server: StandIn, client: RayScribeClient) -> None:
+        server.replies.append(
+            httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"<html>"))
+        )
+        with pytest.raises(NotRayScribe):
+            client.jobs()
+
+    @pytest.mark.parametrize("headers", [{}, {"content-type": "text/html; charset=utf-8"}])
+    def test_has_written_no_transcript(self, server: StandIn, client: RayScribeClient, headers: dict[str, str]) -> None:
+        server.replies.append(httpx.Response(200, content=b"<html>hi</html>", headers=headers))
+        with pytest.raises(NotRayScribe):
+            client.transcript_text(JOB_ID, "srt")
+
+    def test_has_erased_nothing(self, server: StandIn, client: RayScribeClient) -> None:
+        server.replies.append(httpx.Response(200, text="<html>hi</html>"))
+        with pytest.raises(NotRayScribe):
+            client.erase(JOB_ID)

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from serve_app.client import RayScribeClient, RequestRefused, ServerUnreachable, StreamLost
-from tests.client.standin import JOB_ID, StandIn, error, event, stream
+from tests.client.standin import JOB_ID, StandIn, error, event, job, stream
 
 
 @pytest.fixture
@@ -109,3 +109,52 @@ def test_answer_that_is_no_event_stream_is_not_believed(server: StandIn, client:
     server.streams.append(httpx.Response(200, text="<html>log in</html>"))
     server.streams.append(stream(event(0, "succeeded")))
     assert follow(client) == [(0, "succeeded")]
+
+
+def test_nothing_follows_the_end(server: StandIn, client: RayScribeClient) -> None:
+    server.streams.append(httpx.Response(204))
+    assert follow(client, after=5) == []
+    assert len(server.requests) == 1
+    assert server.slept == []
+
+
+def test_end_on_a_server_that_knows_no_204(server: StandIn, client: RayScribeClient) -> None:
+    server.streams.extend([stream(), stream()])
+    assert follow(client, after=5) == []
+    assert [request.url.path.rpartition("/")[2] for request in server.requests] == ["events", JOB_ID, "events"]
+    assert server.slept == [0.5]
+
+
+def test_job_that_ended_between_a_silent_stream_and_the_question_is_told(
+    server: StandIn, client: RayScribeClient
+) -> None:
+    server.streams.extend([stream(), stream(event(6, "failed"))])
+    assert follow(client, after=5) == [(6, "failed")]
+
+
+def test_silence_of_a_job_under_way_is_waited_out(server: StandIn, client: RayScribeClient) -> None:
+    server.jobs = [job(status="running")]
+    server.streams.extend([stream() for _ in range(4)])
+    server.streams.append(stream(event(6, "succeeded")))
+    assert follow(client, after=5) == [(6, "succeeded")]
+
+
+@pytest.mark.parametrize("busy", [error(503, "job_store_unavailable", "later"), httpx.ConnectError("gone")])
+def test_end_that_cannot_be_asked_about_now_is_asked_about_later(
+    server: StandIn, client: RayScribeClient, busy: httpx.Response | Exception
+) -> None:
+    server.replies.extend([stream(), busy])
+    server.streams.append(httpx.Response(204))
+    assert follow(client, after=5) == []
+
+
+def test_job_that_was_erased_meanwhile(server: StandIn, client: RayScribeClient) -> None:
+    server.replies.extend([stream(), error(404, "not_found", "there is no such job")])
+    with pytest.raises(RequestRefused, match="no such job"):
+        follow(client, after=5)
+
+
+@pytest.mark.parametrize("data", ["{oops", "[]", "3"])
+def test_event_whose_data_is_none_of_ours_is_passed_over(server: StandIn, client: RayScribeClient, data: str) -> None:
+    server.streams.append(stream(f"id: 0\nevent: stage\ndata: {data}\n\n".encode(), event(1, "succeeded")))
+    assert follow(client) == [(1, "succeeded")]

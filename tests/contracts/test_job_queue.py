@@ -1,6 +1,7 @@
 """What every JobQueue promises of jobs that wait, over the fake, and over DBOS on SQLite and PostgreSQL."""
 
 import asyncio
+import base64
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -156,6 +157,29 @@ class TestListing:
         if cursor:
             with pytest.raises(InvalidRequest):
                 await queue.list_jobs("acme", JobFilters(), cursor=cursor, limit=3)
+
+    async def test_a_forged_cursor_is_refused(self, queue: JobQueue) -> None:
+        for inside in (
+            '[Infinity, "", ""]', '[NaN, "", ""]', '[1e999, "", ""]', '[1e20, "", ""]', '[1.5, "", ""]',
+            '[-1, "", ""]', '[300000000000000, "", ""]', f'[{"9" * 20}, "", ""]', f'[-{"9" * 100}, "", ""]',
+            '["1", "", ""]', "[1, 2, 3]", '{"1": 0, "2": 0, "3": 0}', '"123"', "[" * 100,
+        ):  # fmt: skip
+            cursor = base64.urlsafe_b64encode(inside.encode()).decode().rstrip("=")
+            with pytest.raises(InvalidRequest) as refused:
+                await queue.list_jobs("acme", JobFilters(), cursor=cursor, limit=3)
+            assert refused.value.param == "cursor", inside
+
+    async def test_the_ends_of_time_are_times(self, queue: JobQueue) -> None:
+        job = new_job()
+        await queue.enqueue(job)
+        first, last = "0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59.999999+00:00"
+        for filters, expected in (
+            (JobFilters(created_after=first, created_before=last), [job.job_id]),
+            (JobFilters(created_before=first), []),
+            (JobFilters(created_after=last), []),
+        ):
+            page = await queue.list_jobs("acme", filters, cursor=None, limit=3)
+            assert [found.job_id for found in page.jobs] == expected, filters
 
     async def test_a_made_up_time_is_refused(self, queue: JobQueue) -> None:
         with pytest.raises(InvalidRequest):
