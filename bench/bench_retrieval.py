@@ -1,6 +1,7 @@
 """Does search find the moment? Dense, sparse and hybrid, by kind of question and by how passages are cut.
 
     python -m bench retrieval [--talks 24] [--deals 3] [--corpus talks recordings training check] [--cuts] [--evidence]
+    python -m bench retrieval --reranker FOLDER (bge-reranker-v2-m3's, or what bench.train_reranker wrote)
 
 ``talks`` and ``recordings`` are the benchmark (the talks are dealt anew several times, because with one deal a single
 question of a slice weighs 0.03); ``training`` is what the fusion was tuned on, ``check`` the same facts
@@ -12,7 +13,9 @@ Runs the product's own flows over Qdrant in memory and all-MiniLM. A few minutes
 import argparse
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import fmean
 
 from bench.retrieval_corpus import Question, Talk, make_talks
@@ -22,14 +25,28 @@ from bench.retrieval_training import training_facts
 from bench.temporary_store import temporary_store
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import Embedding, Hit, SearchMode, SearchRequest
+from pipelines.engines.bge_reranker import BgeReranker
 from pipelines.engines.minilm_embedder import MiniLmEmbedder
 from pipelines.flows.index_transcript import index_transcript
 from pipelines.flows.search_passages import search_passages
-from pipelines.ports import Embedder
+from pipelines.ports import Embedder, Reranker
 from pipelines.steps.chunk_transcript import ChunkingOptions
 from pipelines.steps.judge_evidence import is_evidence
 
-MODES: Sequence[SearchMode] = ("dense", "sparse", "hybrid")
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way of searching, which is a row of the tables."""
+
+    name: str
+    mode: SearchMode
+    reranker: Reranker | None = None
+
+
+HYBRID = Way("hybrid", "hybrid")
+WAYS: Sequence[Way] = (Way("dense", "dense"), Way("sparse", "sparse"), HYBRID)
+Found = Mapping[str, Sequence[Sequence[Hit]]]
+"""What each way finds for each question, by its name."""
 SLICES = ("paraphrases", "names", "numbers", "context", "recordings")
 CORPORA = ("talks", "recordings", "training", "check")
 CUTS: Mapping[str, ChunkingOptions] = {
@@ -76,9 +93,9 @@ async def ask_all(
     talks: Iterable[Talk],
     questions: Sequence[Question],
     cut: ChunkingOptions,
-    modes: Sequence[SearchMode],
-) -> tuple[int, dict[SearchMode, list[tuple[Hit, ...]]]]:
-    """Index the talks cut in one way; return the number of passages, and what each mode finds for each question."""
+    ways: Sequence[Way],
+) -> tuple[int, dict[str, list[tuple[Hit, ...]]]]:
+    """Index the talks cut in one way; return the number of passages, and what each way finds for each question."""
     async with temporary_store() as store:
         counts = [
             await index_transcript(
@@ -86,13 +103,17 @@ async def ask_all(
             )
             for talk in talks
         ]
-        found: dict[SearchMode, list[tuple[Hit, ...]]] = {}
-        for mode in modes:
-            request = SearchRequest(query="?", collections=("talks",), mode=mode, top_k=DEPTH)
-            found[mode] = [
-                (await search_passages(embedder, store, "bench", replace(request, query=question.text))).hits
-                for question in questions
-            ]
+        found: dict[str, list[tuple[Hit, ...]]] = {}
+        for way in ways:
+            found[way.name] = []
+            wanted = SearchRequest(
+                query="?", collections=("talks",), mode=way.mode, top_k=DEPTH, rerank=way.reranker is not None
+            )
+            for question in questions:
+                request = replace(wanted, query=question.text)
+                result = await search_passages(embedder, store, "bench", request, reranker=way.reranker)
+                assert not result.degraded, result.degraded  # a row must not show another way's results
+                found[way.name].append(result.hits)
         return sum(counts), found
 
 
@@ -116,14 +137,14 @@ def by_slice(questions: Sequence[Question], found: Sequence[Sequence[Hit]]) -> d
     return scored | {"mean": {name: fmean(of[name] for of in scored.values()) for name in names}}
 
 
-def print_modes(questions: Sequence[Question], found: Mapping[SearchMode, Sequence[Sequence[Hit]]]) -> None:
-    """Print a row a slice and mode."""
+def print_ways(questions: Sequence[Question], found: Found) -> None:
+    """Print a row a slice and way."""
     print("\n| questions | mode | recall@5 | MRR@10 | nDCG@10 |\n| --- | --- | --- | --- | --- |")
-    tables = {mode: by_slice(questions, hits) for mode, hits in found.items()}
+    tables = {way: by_slice(questions, hits) for way, hits in found.items()}
     for name in next(iter(tables.values())):
-        for mode, table in tables.items():
+        for way, table in tables.items():
             cells = " | ".join(f"{value:.3f}" for value in table[name].values())
-            print(f"| {name} | {mode} | {cells} |", flush=True)
+            print(f"| {name} | {way} | {cells} |", flush=True)
 
 
 def print_evidence(questions: Sequence[Question], found: Sequence[Sequence[Hit]]) -> None:
@@ -151,16 +172,16 @@ def corpus(name: str, count: int, deals: int) -> Sequence[Deal]:
 
 
 async def ask_deals(
-    embedder: Embedder, deals: Sequence[Deal], cut: ChunkingOptions, modes: Sequence[SearchMode]
-) -> tuple[int, list[Question], dict[SearchMode, list[tuple[Hit, ...]]]]:
-    """Ask each deal its own questions; return the number of passages, the questions, and what each mode found."""
-    total, asked, found = 0, list[Question](), {mode: list[tuple[Hit, ...]]() for mode in modes}
+    embedder: Embedder, deals: Sequence[Deal], cut: ChunkingOptions, ways: Sequence[Way]
+) -> tuple[int, list[Question], dict[str, list[tuple[Hit, ...]]]]:
+    """Ask each deal its own questions; return the number of passages, the questions, and what each way found."""
+    total, asked, found = 0, list[Question](), {way.name: list[tuple[Hit, ...]]() for way in ways}
     for talks, questions in deals:
-        count, hits = await ask_all(embedder, talks, questions, cut, modes)
+        count, hits = await ask_all(embedder, talks, questions, cut, ways)
         total += count
         asked += questions
-        for mode in modes:
-            found[mode] += hits[mode]
+        for way in ways:
+            found[way.name] += hits[way.name]
     return total, asked, found
 
 
@@ -168,28 +189,32 @@ async def print_cuts(embedder: Embedder, deals: Sequence[Deal]) -> None:
     """Print a row a way of cutting."""
     print("\n| passages | how many | recall@5 | MRR@10 | nDCG@10 |\n| --- | --- | --- | --- | --- |")
     for name, cut in CUTS.items():
-        count, questions, found = await ask_deals(embedder, deals, cut, ("hybrid",))
-        cells = " | ".join(f"{value:.3f}" for value in by_slice(questions, found["hybrid"])["mean"].values())
+        count, questions, found = await ask_deals(embedder, deals, cut, (HYBRID,))
+        cells = " | ".join(f"{value:.3f}" for value in by_slice(questions, found[HYBRID.name])["mean"].values())
         print(f"| {name} | {count} | {cells} |", flush=True)
 
 
 async def run(options: argparse.Namespace) -> None:
     """Print the tables."""
-    engine = await MiniLmEmbedder.load()
-    try:
+    with ExitStack() as engines:
+        engine = await MiniLmEmbedder.load()
+        engines.callback(engine.close)
         embedder = RememberingEmbedder(engine)
+        ways = [*WAYS]
+        if options.reranker:
+            reranker = await BgeReranker.load(options.reranker, name=options.reranker.name)
+            engines.callback(reranker.close)
+            ways.append(Way("hybrid + rerank", "hybrid", reranker))
         for name in options.corpus:
             deals = corpus(name, options.talks, options.deals)
-            count, questions, found = await ask_deals(embedder, deals, ChunkingOptions(), MODES)
+            count, questions, found = await ask_deals(embedder, deals, ChunkingOptions(), ways)
             size = f"{sum(len(talks) for talks, _ in deals)} recordings, {count} passages, {len(questions)} questions"
             print(f"\n{name}: {size}, dealt {len(deals)} times, all-MiniLM-L6-v2")
-            print_modes(questions, found)
+            print_ways(questions, found)
             if name == "talks" and options.evidence:
-                print_evidence(questions, found["hybrid"])
+                print_evidence(questions, found[HYBRID.name])
         if options.cuts:
             await print_cuts(embedder, corpus("talks", options.talks, options.deals))
-    finally:
-        engine.close()
 
 
 def main() -> None:
@@ -199,6 +224,7 @@ def main() -> None:
     parser.add_argument("--deals", type=int, default=3, help="how often the facts are dealt into talks")
     parser.add_argument("--corpus", nargs="+", choices=CORPORA, default=CORPORA[:2])
     parser.add_argument("--cuts", action="store_true", help="compare ways of cutting passages")
+    parser.add_argument("--reranker", type=Path, help="folder of a cross-encoder; adds the rows hybrid + rerank")
     parser.add_argument("--evidence", action="store_true", help="show what the evidence thresholds let through")
     asyncio.run(run(parser.parse_args()))
 
