@@ -87,7 +87,8 @@ async def fill(store: PassageStore, count: int, info: ModelInfo | None = None) -
     for first in range(0, count, _STEP):
         passages = synthetic_passages(first, min(_STEP, count - first))
         texts = [passage.text for passage in passages]
-        await store.upsert(TENANT, COLLECTION, passages, await embedder.embed_passages(texts))
+        vectors = await embedder.embed_passages(texts)
+        await store.upsert(TENANT, COLLECTION, passages, vectors, embedder=await embedder.info())
         print(f"  {first + len(passages):,} of {count:,} passages written", flush=True)
 
 

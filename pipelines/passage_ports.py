@@ -4,6 +4,8 @@ Implementations: ``stores/qdrant_passages.py``, ``serve_app/remote_passages.py``
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from pipelines.domain.model import ModelInfo
@@ -21,9 +23,20 @@ class PassageStore(Protocol):
         ...
 
     async def upsert(
-        self, tenant: str, collection: str, passages: Sequence[Passage], embeddings: Sequence[Embedding]
+        self,
+        tenant: str,
+        collection: str,
+        passages: Sequence[Passage],
+        embeddings: Sequence[Embedding],
+        *,
+        embedder: ModelInfo,
     ) -> None:
-        """Write passages under their ids; writing the same ones again changes nothing. Lengths must agree."""
+        """Write passages under their ids; writing the same ones again changes nothing. Lengths must agree.
+
+        Once this returns, a replacement under way has these passages as well before it takes the collection's place.
+        Raises NotFound, and EmbedderMismatch where the collection holds vectors of another model than ``embedder``,
+        which made these: also where it was switched while they were written.
+        """
         ...
 
     async def search(
@@ -53,7 +66,10 @@ class PassageStore(Protocol):
         ...
 
     async def delete_job(self, tenant: str, collection: str, job_id: str, *, from_position: int = 0) -> None:
-        """Remove one job's passages from a position on; a no-op where there are none."""
+        """Remove one job's passages from a position on; a no-op where there are none.
+
+        Once this returns, no replacement holds them either, and none under way can bring them back.
+        """
         ...
 
     async def collections(self, tenant: str) -> tuple[CollectionInfo, ...]:
@@ -61,49 +77,87 @@ class PassageStore(Protocol):
         ...
 
     async def delete_collection(self, tenant: str, collection: str) -> None:
-        """Remove a collection with its passages. Raises NotFound."""
+        """Remove a collection with its passages and its replacements: what is made under its name next is empty.
+
+        Broken off half way, it can be done again. Raises NotFound.
+        """
         ...
+
+    async def drop_replacement(self, tenant: str, collection: str, token: str) -> None:
+        """Remove what a reindexing with this token has left hidden; a no-op where there is nothing, or it is in use."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replacement:
+    """A hidden copy of a collection with another embedder's vectors, as the one reindexing knows it that fills it."""
+
+    tenant: str
+    collection: str
+    embedder: ModelInfo
+    token: str
+    """Whoever begins with the same one goes on with the same copy: the id of the job."""
+
+
+class ReplacementState(Enum):
+    """What begin_replacement found."""
+
+    NEEDLESS = "needless"
+    """The collection holds this embedder's vectors already."""
+    BEGUN = "begun"
+    """The replacement is empty."""
+    RESUMED = "resumed"
+    """It holds what an earlier attempt with the same token has filled in."""
+    SWITCHED = "switched"
+    """An earlier attempt with the same token switched to it; the old vectors are still there."""
 
 
 class CollectionReplacer(Protocol):
     """What a PassageStore does besides, so that a collection can move to another embedder while it is searched.
 
-    The replacement is hidden: searches, ``passages`` and ``collections`` see the collection as it is, until it is
-    switched. Raises PassageStoreUnavailable throughout, and NotFound where this tenant has no such collection.
+    To be called in this order: begin, then find what is lacking and fill it in until a whole round of that finds
+    nothing, switch, one more such round (for what was written just before), complete. The replacement is hidden:
+    searches, ``passages`` and ``collections`` see the collection as it is, until it is switched.
+
+    Raises PassageStoreUnavailable throughout, NotFound where this tenant has no such collection (any more), and
+    Conflict where the replacement is not this reindexing's any more: it was dropped, or another one has begun or
+    finished since. Every call can be repeated, each is short, and all may be broken off.
     """
 
-    async def begin_replacement(self, tenant: str, collection: str, embedder: ModelInfo) -> bool:
-        """Make room for this embedder's vectors, keeping what an earlier attempt left.
+    async def begin_replacement(self, replacement: Replacement) -> ReplacementState:
+        """Make room for this embedder's vectors, keeping what an earlier attempt with the same token left.
 
-        Returns False, and does nothing, where the collection holds this embedder's vectors already.
+        Drops everything else that is hidden: the replacements of others, and old vectors that were left over.
         """
         ...
 
-    async def scan(
-        self, tenant: str, collection: str, *, cursor: str | None, limit: int
+    async def find_lacking(
+        self, replacement: Replacement, *, cursor: str | None, limit: int
     ) -> tuple[tuple[Passage, ...], str | None]:
-        """Return the next passages of the collection in order of id, and the cursor after them; None at the end."""
+        """Compare the next ``limit`` passages of the collection, by id, with the replacement.
+
+        Returns those that it lacks or has otherwise, and the cursor after them; None at the end. What the collection
+        does not have (any more) is removed from the replacement.
+
+        After the switch it is the old vectors' passages that are compared: what they have and the collection lacks is
+        returned, what the collection has got since stays as it is.
+        """
         ...
 
     async def fill_replacement(
-        self,
-        tenant: str,
-        collection: str,
-        embedder: ModelInfo,
-        passages: Sequence[Passage],
-        embeddings: Sequence[Embedding],
+        self, replacement: Replacement, passages: Sequence[Passage], embeddings: Sequence[Embedding]
     ) -> None:
-        """Write passages into the replacement."""
+        """Write what was lacking; lengths must agree.
+
+        Passages that were removed from the collection since they were found are left out, and after the switch those
+        that somebody has written since. Raises EmbedderMismatch for vectors of another length.
+        """
         ...
 
-    async def complete_replacement(
-        self, tenant: str, collection: str, embedder: ModelInfo, *, limit: int
-    ) -> tuple[Passage, ...]:
-        """Switch the collection to the replacement and drop the old vectors, or say what the replacement still lacks.
+    async def switch_replacement(self, replacement: Replacement) -> None:
+        """Let searches and writers find the replacement from now on; keeps the old vectors."""
+        ...
 
-        Does nothing where somebody else has switched it to this embedder already.
-
-        Passages that were removed meanwhile are removed from the replacement. Where others were added or changed,
-        nothing is switched: up to ``limit`` of them are returned, to be filled in. An empty tuple means: switched.
-        """
+    async def complete_replacement(self, replacement: Replacement) -> None:
+        """Drop the old vectors, and all else that is hidden. Raises Conflict where it is not switched."""
         ...

@@ -307,7 +307,10 @@ class JobQueue(Protocol):
         ...
 
     async def retry(self, tenant: str, job_id: str) -> Job:
-        """Let a failed job go on from its last finished stage, under the same id. Raises NotFound, JobNotFailed."""
+        """Let a failed job go on from its last finished stage, under the same id.
+
+        Raises NotFound, JobNotFailed, and Conflict for a reindexing while another job is moving the same collection.
+        """
         ...
 
     async def erase(self, tenant: str, job_id: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import CollectionInfo, Embedding, Hit, Passage, SearchFilters, SearchMode
 from pipelines.errors import ModelUnavailable, PassageStoreUnavailable
+from pipelines.passage_ports import Replacement, ReplacementState
 from serve_app.remote_calls import call
 from serve_app.resilience import Guard
 from serve_app.settings import Policy, ResilienceSettings
@@ -26,10 +27,17 @@ class RemotePassageStore:
         await self._perform(self._writing, "ensure_collection", tenant, collection, embedder)
 
     async def upsert(
-        self, tenant: str, collection: str, passages: Sequence[Passage], embeddings: Sequence[Embedding]
+        self,
+        tenant: str,
+        collection: str,
+        passages: Sequence[Passage],
+        embeddings: Sequence[Embedding],
+        *,
+        embedder: ModelInfo,
     ) -> None:
         """Write passages under their ids."""
-        await self._perform(self._writing, "upsert", tenant, collection, tuple(passages), tuple(embeddings))
+        arguments = (tenant, collection, tuple(passages), tuple(embeddings))
+        await self._perform(self._writing, "upsert", *arguments, embedder=embedder)
 
     async def search(
         self,
@@ -69,40 +77,38 @@ class RemotePassageStore:
         """Remove a collection."""
         await self._perform(self._writing, "delete_collection", tenant, collection)
 
-    async def begin_replacement(self, tenant: str, collection: str, embedder: ModelInfo) -> bool:
-        """Make room for another embedder's vectors."""
-        begun: bool = await self._perform(self._writing, "begin_replacement", tenant, collection, embedder)
-        return begun
+    async def drop_replacement(self, tenant: str, collection: str, token: str) -> None:
+        """Remove what a reindexing has left hidden."""
+        await self._perform(self._writing, "drop_replacement", tenant, collection, token)
 
-    async def scan(
-        self, tenant: str, collection: str, *, cursor: str | None, limit: int
+    async def begin_replacement(self, replacement: Replacement) -> ReplacementState:
+        """Make room for another embedder's vectors."""
+        state: ReplacementState = await self._perform(self._writing, "begin_replacement", replacement)
+        return state
+
+    async def find_lacking(
+        self, replacement: Replacement, *, cursor: str | None, limit: int
     ) -> tuple[tuple[Passage, ...], str | None]:
-        """Return the next passages of a collection."""
+        """Compare the next passages of a collection with its replacement."""
         found: tuple[tuple[Passage, ...], str | None] = await self._perform(
-            self._reading, "scan", tenant, collection, cursor=cursor, limit=limit
+            self._writing, "find_lacking", replacement, cursor=cursor, limit=limit
         )
         return found
 
     async def fill_replacement(
-        self,
-        tenant: str,
-        collection: str,
-        embedder: ModelInfo,
-        passages: Sequence[Passage],
-        embeddings: Sequence[Embedding],
+        self, replacement: Replacement, passages: Sequence[Passage], embeddings: Sequence[Embedding]
     ) -> None:
         """Write passages into the replacement."""
-        arguments = (tenant, collection, embedder, tuple(passages), tuple(embeddings))
+        arguments = (replacement, tuple(passages), tuple(embeddings))
         await self._perform(self._writing, "fill_replacement", *arguments)
 
-    async def complete_replacement(
-        self, tenant: str, collection: str, embedder: ModelInfo, *, limit: int
-    ) -> tuple[Passage, ...]:
-        """Switch to the replacement, or say what it lacks."""
-        lacking: tuple[Passage, ...] = await self._perform(
-            self._writing, "complete_replacement", tenant, collection, embedder, limit=limit
-        )
-        return lacking
+    async def switch_replacement(self, replacement: Replacement) -> None:
+        """Let searches find the replacement."""
+        await self._perform(self._writing, "switch_replacement", replacement)
+
+    async def complete_replacement(self, replacement: Replacement) -> None:
+        """Drop the old vectors."""
+        await self._perform(self._writing, "complete_replacement", replacement)
 
     async def _perform(self, policy: Policy, verb: str, *arguments: Any, **options: Any) -> Any:
         try:

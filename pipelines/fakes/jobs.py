@@ -12,6 +12,7 @@ from pipelines.domain.job import (
     Job,
     JobEvent,
     JobFilters,
+    JobKind,
     JobPage,
     JobStatus,
     NewJob,
@@ -22,6 +23,7 @@ from pipelines.domain.job import (
 from pipelines.errors import IdempotencyConflict, InvalidRequest, JobEnded, JobNotFailed, NotFound
 from pipelines.fakes.steps import InMemoryStepRunner
 from pipelines.flows.job_failure import JobFailed, failure_of
+from pipelines.flows.submit_request import reindexing_already
 from pipelines.steps.check_queue_room import QueueLimits, check_queue_room
 
 RunJob = Callable[[NewJob, InMemoryStepRunner], Awaitable[object]]
@@ -112,6 +114,7 @@ class InMemoryJobQueue:
         record = self._owned(tenant, job_id)
         if record.job.status is not JobStatus.FAILED:
             raise JobNotFailed("only a failed job can be retried")
+        self._require_no_reindexing(record.new)
         record.events.pop()
         record.steps = record.steps.resumed()
         record.job = replace(record.job, status=JobStatus.QUEUED, stage=None, finished_at=None, error=None)
@@ -181,6 +184,13 @@ class InMemoryJobQueue:
         if record is None or record.new.tenant != tenant:
             raise NotFound("there is no such job")
         return record
+
+    def _require_no_reindexing(self, job: NewJob) -> None:
+        if job.kind is JobKind.REINDEX:
+            for other in (record.job for record in self._records.values() if not record.job.status.ended):
+                moves = (other.kind, other.tenant, other.request.collection)
+                if moves == (job.kind, job.tenant, job.request.collection):
+                    raise reindexing_already(other)
 
     def _waiting(self) -> list[_Record]:
         waiting = [record for record in self._records.values() if record.job.status is JobStatus.QUEUED]

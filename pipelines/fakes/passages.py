@@ -17,20 +17,34 @@ from pipelines.domain.passage import (
     SparseVector,
     StageScores,
 )
-from pipelines.errors import EmbedderMismatch, NotFound, PassageStoreUnavailable
+from pipelines.errors import Conflict, EmbedderMismatch, NotFound, PassageStoreUnavailable
+from pipelines.passage_ports import Replacement, ReplacementState
 from pipelines.steps.fuse_rankings import fuse_scores, word_shares
+from pipelines.steps.same_passage import same_passage
 
 
 @dataclass(slots=True, kw_only=True)
 class _Collection:
     embedder: ModelInfo
     points: dict[str, tuple[Passage, Embedding]] = field(default_factory=dict)
+    token: str | None = None
+    """Of the replacement that this was."""
+    copied: set[str] = field(default_factory=set)
+    """Ids of what a reindexing wrote, and nobody since."""
 
     def require(self, embedder: ModelInfo) -> None:
         if _identity(self.embedder) != _identity(embedder):
             raise EmbedderMismatch(
                 f"the collection holds vectors of {self.embedder.name}, not of {embedder.name}", "collection"
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Move:
+    """A reindexing: the target is hidden until it is switched, then the source is."""
+
+    source: _Collection
+    target: _Collection
 
 
 class InMemoryPassageStore:
@@ -40,7 +54,7 @@ class InMemoryPassageStore:
         self.down = False
         """While True, every call raises PassageStoreUnavailable, as a stopped server does."""
         self._collections: dict[tuple[str, str], _Collection] = {}
-        self._replacements: dict[tuple[str, str, str], _Collection] = {}
+        self._moves: dict[tuple[str, str], _Move] = {}
 
     async def ensure_collection(self, tenant: str, collection: str, embedder: ModelInfo) -> None:
         """Create the collection where it does not exist."""
@@ -48,15 +62,20 @@ class InMemoryPassageStore:
         self._collections.setdefault((tenant, collection), _Collection(embedder=embedder)).require(embedder)
 
     async def upsert(
-        self, tenant: str, collection: str, passages: Sequence[Passage], embeddings: Sequence[Embedding]
+        self,
+        tenant: str,
+        collection: str,
+        passages: Sequence[Passage],
+        embeddings: Sequence[Embedding],
+        *,
+        embedder: ModelInfo,
     ) -> None:
         """Write passages under their ids."""
         found = self._get(tenant, collection)
-        size = found.embedder.details["vector_size"]
-        pairs = list(zip(passages, embeddings, strict=True))
-        if any(len(embedding.dense) != size for embedding in embeddings):
-            raise EmbedderMismatch(f"the collection holds vectors of {size} numbers", "collection")
-        found.points.update({passage.passage_id: (passage, embedding) for passage, embedding in pairs})
+        found.require(embedder)
+        pairs = _paired(found, passages, embeddings)
+        found.points.update(pairs)
+        found.copied -= pairs.keys()
 
     async def search(
         self,
@@ -105,10 +124,12 @@ class InMemoryPassageStore:
 
     async def delete_job(self, tenant: str, collection: str, job_id: str, *, from_position: int = 0) -> None:
         """Remove one job's passages from a position on."""
-        points = self._points(tenant, collection)
-        for key, (passage, _) in list(points.items()):
-            if passage.job_id == job_id and passage.position >= from_position:
-                del points[key]
+        self._require_up()
+        move = self._moves.get((tenant, collection))
+        for points in [self._points(tenant, collection), *([move.source.points, move.target.points] if move else [])]:
+            for key, (passage, _) in list(points.items()):
+                if passage.job_id == job_id and passage.position >= from_position:
+                    del points[key]
 
     async def collections(self, tenant: str) -> tuple[CollectionInfo, ...]:
         """List this tenant's collections, sorted by name."""
@@ -130,52 +151,84 @@ class InMemoryPassageStore:
         """Remove a collection with its passages."""
         self._get(tenant, collection)
         del self._collections[tenant, collection]
+        self._moves.pop((tenant, collection), None)
 
-    async def begin_replacement(self, tenant: str, collection: str, embedder: ModelInfo) -> bool:
+    async def drop_replacement(self, tenant: str, collection: str, token: str) -> None:
+        """Forget a replacement that is not in use."""
+        self._require_up()
+        move = self._moves.get((tenant, collection))
+        if move and move.target.token == token and move.target is not self._collections[tenant, collection]:
+            del self._moves[tenant, collection]
+
+    async def begin_replacement(self, replacement: Replacement) -> ReplacementState:
         """Make room for this embedder's vectors."""
-        if _identity(self._get(tenant, collection).embedder) == _identity(embedder):
-            return False
-        self._replacements.setdefault((tenant, collection, embedder.name), _Collection(embedder=embedder))
-        return True
+        key = replacement.tenant, replacement.collection
+        live = self._get(*key)
+        move = self._moves.get(key)
+        known = move is not None and move.target.token == replacement.token
+        if _identity(live.embedder) == _identity(replacement.embedder):
+            if known:
+                return ReplacementState.SWITCHED
+            self._moves.pop(key, None)
+            return ReplacementState.NEEDLESS
+        if move is None or not known or _identity(move.target.embedder) != _identity(replacement.embedder):
+            target = _Collection(embedder=replacement.embedder, token=replacement.token)
+            move = self._moves[key] = _Move(source=live, target=target)
+        return ReplacementState.RESUMED if move.target.points else ReplacementState.BEGUN
 
-    async def scan(
-        self, tenant: str, collection: str, *, cursor: str | None, limit: int
+    async def find_lacking(
+        self, replacement: Replacement, *, cursor: str | None, limit: int
     ) -> tuple[tuple[Passage, ...], str | None]:
-        """Return the next passages in order of id."""
-        points = self._get(tenant, collection).points
-        keys = sorted(key for key in points if cursor is None or key > cursor)
-        page = keys[:limit]
-        return tuple(points[key][0] for key in page), page[-1] if len(keys) > limit else None
+        """Compare the next passages in order of id."""
+        if (move := self._move(replacement)) is None:
+            return (), None
+        source, target = move.source.points, move.target
+        keys = sorted(key for key in source if cursor is None or key >= cursor)
+        page, following = keys[:limit], next(iter(keys[limit:]), None)
+        switched = self._is_switched(replacement)
+        if not switched:
+            for key in [key for key in target.points if key not in source]:
+                del target.points[key]
+        lacking = tuple(source[key][0] for key in page if _is_lacking(source[key][0], target, key, switched))
+        return lacking, following
 
     async def fill_replacement(
-        self,
-        tenant: str,
-        collection: str,
-        embedder: ModelInfo,
-        passages: Sequence[Passage],
-        embeddings: Sequence[Embedding],
+        self, replacement: Replacement, passages: Sequence[Passage], embeddings: Sequence[Embedding]
     ) -> None:
-        """Write passages into the replacement."""
-        live = self._get(tenant, collection)
-        pairs = zip(passages, embeddings, strict=True)
-        target = self._replacements.get((tenant, collection, embedder.name), live)
-        target.require(embedder)
-        target.points.update({passage.passage_id: (passage, embedding) for passage, embedding in pairs})
+        """Write passages that the collection still has."""
+        if (move := self._move(replacement)) is None:
+            raise _refusal()
+        target, switched = move.target, self._is_switched(replacement)
+        for key, pair in _paired(target, passages, embeddings).items():
+            if key in move.source.points and not (switched and key in target.points and key not in target.copied):
+                target.points[key] = pair
+                target.copied.add(key)
 
-    async def complete_replacement(
-        self, tenant: str, collection: str, embedder: ModelInfo, *, limit: int
-    ) -> tuple[Passage, ...]:
-        """Switch, or say what the replacement still lacks."""
-        old = self._get(tenant, collection)
-        if _identity(old.embedder) == _identity(embedder):
-            return ()
-        new = self._replacements[tenant, collection, embedder.name]
-        new.points = {key: pair for key, pair in new.points.items() if key in old.points}
-        lacking = [old.points[key][0] for key in sorted(old.points) if not _same(old.points[key], new.points.get(key))]
-        if lacking:
-            return tuple(lacking[:limit])
-        self._collections[tenant, collection] = self._replacements.pop((tenant, collection, embedder.name))
-        return ()
+    async def switch_replacement(self, replacement: Replacement) -> None:
+        """Let the replacement take the collection's place."""
+        if (move := self._move(replacement)) is not None:
+            self._collections[replacement.tenant, replacement.collection] = move.target
+
+    async def complete_replacement(self, replacement: Replacement) -> None:
+        """Forget the old vectors."""
+        self._move(replacement)
+        if not self._is_switched(replacement):
+            raise Conflict("this reindexing has not switched the collection yet", "collection")
+        self._moves.pop((replacement.tenant, replacement.collection), None)
+
+    def _move(self, replacement: Replacement) -> _Move | None:
+        """Return this reindexing's move; None where it is completed."""
+        key = replacement.tenant, replacement.collection
+        self._get(*key)
+        move = self._moves.get(key)
+        if move is not None and move.target.token == replacement.token:
+            return move
+        if not self._is_switched(replacement):
+            raise _refusal()
+        return None
+
+    def _is_switched(self, replacement: Replacement) -> bool:
+        return self._get(replacement.tenant, replacement.collection).token == replacement.token
 
     def _get(self, tenant: str, collection: str) -> _Collection:
         self._require_up()
@@ -225,8 +278,25 @@ def _overlap(query: SparseVector, passage: SparseVector) -> float:
     return sum(value * weights.get(index, 0.0) for index, value in zip(query.indices, query.values, strict=True))
 
 
-def _same(one: tuple[Passage, Embedding], other: tuple[Passage, Embedding] | None) -> bool:
-    return other is not None and one[0] == other[0]
+def _paired(
+    target: _Collection, passages: Sequence[Passage], embeddings: Sequence[Embedding]
+) -> dict[str, tuple[Passage, Embedding]]:
+    pairs = {pair[0].passage_id: pair for pair in zip(passages, embeddings, strict=True)}
+    size = target.embedder.details["vector_size"]
+    if any(len(embedding.dense) != size for embedding in embeddings):
+        raise EmbedderMismatch(f"the collection holds vectors of {size} numbers", "collection")
+    return pairs
+
+
+def _is_lacking(original: Passage, target: _Collection, key: str, switched: bool) -> bool:
+    copy = target.points.get(key)
+    if copy is None:
+        return True
+    return not (switched and key not in target.copied) and not same_passage(original, copy[0])
+
+
+def _refusal() -> Conflict:
+    return Conflict("this reindexing was ended, or another one has taken its place", "collection")
 
 
 def _identity(embedder: ModelInfo) -> tuple[str, str | None]:

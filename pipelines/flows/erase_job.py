@@ -23,5 +23,7 @@ async def erase_job(
     await queue.settle(tenant, job_id)
     if job.kind is JobKind.RECORDING and passages is not None and job.request.collection is not None:
         await passages.delete_job(tenant, job.request.collection, job_id)
+    if job.kind is JobKind.REINDEX and passages is not None and job.request.collection is not None:
+        await passages.drop_replacement(tenant, job.request.collection, job_id)
     await artifacts.delete_tree(f"{tenant}/{job_id}")
     await queue.erase(tenant, job_id)

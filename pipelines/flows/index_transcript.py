@@ -32,9 +32,11 @@ async def index_transcript(
         tenant=tenant, collection=collection, job_id=job_id, recording=recording, metadata=metadata or {}
     )
     passages = chunk_transcript(transcript, source, options)
-    await store.ensure_collection(tenant, collection, await embedder.info())
+    info = await embedder.info()
+    await store.ensure_collection(tenant, collection, info)
     for start in range(0, len(passages), BATCH):
         batch = passages[start : start + BATCH]
-        await store.upsert(tenant, collection, batch, await embedder.embed_passages([each.text for each in batch]))
+        vectors = await embedder.embed_passages([each.text for each in batch])
+        await store.upsert(tenant, collection, batch, vectors, embedder=info)
     await store.delete_job(tenant, collection, job_id, from_position=len(passages))
     return len(passages)

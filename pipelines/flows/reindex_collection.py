@@ -1,13 +1,20 @@
 """A collection's passages embedded anew by another model, while searches go on with the old vectors."""
 
+import hashlib
+import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from pipelines.domain.encoding import to_json
 from pipelines.domain.passage import Passage
-from pipelines.passage_ports import CollectionReplacer
+from pipelines.errors import RayScribeError
+from pipelines.passage_ports import CollectionReplacer, Replacement, ReplacementState
 from pipelines.ports import Embedder
 
 BATCH = 64
+"""Passages embedded and written at a time."""
+COMPARED = 512
+"""Passages compared in one call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,8 +22,9 @@ class ReindexPosition:
     """How far a reindexing is; one that broke off may go on from here."""
 
     embedded: int = 0
-    """Passages so far, those that were followed up included."""
+    """Passages so far, those that were followed up included; what an earlier attempt had filled in is not."""
     batches: int = 0
+    """Stretches of the collection that have been gone through, of ``BATCH`` passages each."""
     cursor: str | None = None
     """Where the scan goes on; None before its first batch and after its last."""
     scanned: bool = False
@@ -35,34 +43,79 @@ async def reindex_collection(
     on_progress: OnProgress | None = None,
     *,
     start: ReindexPosition | None = None,
+    token: str | None = None,
 ) -> int:
     """Fill a replacement with this embedder's vectors and switch to it; return how many passages were embedded.
 
     0 where the collection holds this embedder's vectors already. Passages written or removed meanwhile are followed
-    up before the switch: also what a ``start`` leaves out that is no longer there. May be broken off at any moment and
-    done again. Raises NotFound, PassageStoreUnavailable, and what the embedder raises.
+    up: also what a ``start`` leaves out that is no longer there. May be broken off at any moment, and goes on from
+    what was done with the same ``token``; another one, or none, begins anew and ends whoever else is at it. Raises
+    NotFound, Conflict where somebody else has begun since, PassageStoreUnavailable, and what the embedder raises.
     """
     info = await embedder.info()
+    replacement = Replacement(tenant=tenant, collection=collection, embedder=info, token=token or uuid.uuid4().hex)
+    state = await store.begin_replacement(replacement)
     position = start or ReindexPosition()
-    if not await store.begin_replacement(tenant, collection, info):
+    if state is ReplacementState.NEEDLESS:
         return position.embedded
+    if state is ReplacementState.BEGUN:
+        position = ReindexPosition()  # what a start refers to is gone
+    copying = _Copying(embedder, store, replacement, position, on_progress)
+    if state is not ReplacementState.SWITCHED:
+        await copying.copy_all()
+        await copying.follow_up_until_nothing_lacks()
+        await store.switch_replacement(replacement)
+    await copying.follow_up()  # what was written between the last comparison and the switch
+    await store.complete_replacement(replacement)
+    return copying.position.embedded
 
-    async def fill(passages: tuple[Passage, ...], cursor: str | None) -> None:
-        nonlocal position
-        vectors = await embedder.embed_passages([passage.text for passage in passages])
-        await store.fill_replacement(tenant, collection, info, passages, vectors)
-        position = ReindexPosition(
-            embedded=position.embedded + len(passages),
-            batches=position.batches + 1,
+
+@dataclass(slots=True)
+class _Copying:
+    """One attempt at one replacement."""
+
+    embedder: Embedder
+    store: CollectionReplacer
+    replacement: Replacement
+    position: ReindexPosition
+    on_progress: OnProgress | None
+
+    async def copy_all(self) -> None:
+        """Go through the collection once, from the position on."""
+        while not self.position.scanned:
+            lacking, cursor = await self.store.find_lacking(self.replacement, cursor=self.position.cursor, limit=BATCH)
+            await self._fill(lacking, cursor)
+
+    async def follow_up_until_nothing_lacks(self) -> None:
+        """Go through it again and again. Raises RayScribeError where what was filled in is lacking once more."""
+        before: frozenset[str] = frozenset()
+        while filled := await self.follow_up():
+            if filled <= before:
+                raise RayScribeError("the vector store does not keep the passages that a reindexing writes")
+            before = filled
+
+    async def follow_up(self) -> frozenset[str]:
+        """Go through it once and fill in what is lacking; return digests of it."""
+        filled: set[str] = set()
+        cursor: str | None = None
+        while True:
+            lacking, cursor = await self.store.find_lacking(self.replacement, cursor=cursor, limit=COMPARED)
+            for first in range(0, len(lacking), BATCH):
+                batch = lacking[first : first + BATCH]
+                await self._fill(batch, None)
+                filled.update(hashlib.sha256(to_json(passage)).hexdigest() for passage in batch)
+            if cursor is None:
+                return frozenset(filled)
+
+    async def _fill(self, passages: tuple[Passage, ...], cursor: str | None) -> None:
+        if passages:
+            vectors = await self.embedder.embed_passages([passage.text for passage in passages])
+            await self.store.fill_replacement(self.replacement, passages, vectors)
+        self.position = ReindexPosition(
+            embedded=self.position.embedded + len(passages),
+            batches=self.position.batches + 1,
             cursor=cursor,
             scanned=cursor is None,
         )
-        if on_progress is not None:
-            await on_progress(position)
-
-    while not position.scanned:
-        passages, cursor = await store.scan(tenant, collection, cursor=position.cursor, limit=BATCH)
-        await fill(passages, cursor)
-    while lacking := await store.complete_replacement(tenant, collection, info, limit=BATCH):
-        await fill(lacking, None)
-    return position.embedded
+        if self.on_progress is not None:
+            await self.on_progress(self.position)

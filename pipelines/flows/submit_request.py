@@ -2,11 +2,12 @@
 
 import asyncio
 import hashlib
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from pipelines.domain.encoding import from_json, to_json
-from pipelines.domain.job import JobFilters, JobKind, JobRequest, JobStatus, NewJob, Upload
+from pipelines.domain.job import Job, JobFilters, JobKind, JobRequest, JobStatus, NewJob, Upload
 from pipelines.errors import ArtifactNotFound, Conflict
 from pipelines.flows.submit_job import hash_submission
 from pipelines.ports import ArtifactStore, JobQueue
@@ -50,8 +51,37 @@ def new_request_job(tenant: str, job_id: str, kind: JobKind, request: JobRequest
 async def require_no_reindexing(queue: JobQueue, tenant: str, collection: str, job_id: str) -> None:
     """Raise Conflict where another job is moving this collection already: the two would only do it twice."""
     for status in (JobStatus.QUEUED, JobStatus.RUNNING):
-        filters = JobFilters(status=status, collection=collection)
-        page = await queue.list_jobs(tenant, filters, cursor=None, limit=_PAGE)
+        async for job in _reindexings(queue, tenant, collection, status):
+            if job.job_id != job_id:
+                raise reindexing_already(job)
+
+
+async def require_first_reindexing(queue: JobQueue, tenant: str, collection: str, job_id: str) -> None:
+    """Raise Conflict where a job that started before this one, which is running, is moving the collection.
+
+    Two that were submitted or retried at the same moment may both be under way: of these exactly one goes on.
+    """
+    own = await queue.get(tenant, job_id)
+    async for job in _reindexings(queue, tenant, collection, JobStatus.RUNNING):
+        if job.job_id != job_id and _start(job) < _start(own):
+            raise reindexing_already(job)
+
+
+def reindexing_already(job: Job) -> Conflict:
+    """Return what to raise where this job is moving the collection."""
+    return Conflict(f"the job {job.job_id} is reindexing this collection", "name")
+
+
+async def _reindexings(queue: JobQueue, tenant: str, collection: str, status: JobStatus) -> AsyncGenerator[Job, None]:
+    filters, cursor = JobFilters(status=status, collection=collection), None
+    while True:
+        page = await queue.list_jobs(tenant, filters, cursor=cursor, limit=_PAGE)
         for job in page.jobs:
-            if job.kind is JobKind.REINDEX and job.job_id != job_id:
-                raise Conflict(f"the job {job.job_id} is reindexing this collection", "name")
+            if job.kind is JobKind.REINDEX:
+                yield job
+        if (cursor := page.next_cursor) is None:
+            return
+
+
+def _start(job: Job) -> tuple[str, str, str]:
+    return job.started_at or job.created_at, job.created_at, job.job_id

@@ -22,10 +22,24 @@ def alias_name(tenant: str, collection: str) -> str:
     return tenant_prefix(tenant) + _digest(collection)
 
 
-def physical_name(tenant: str, collection: str, embedder: ModelInfo) -> str:
-    """Return the name of the collection that holds this embedder's vectors: two models never share one."""
+def physical_name(tenant: str, collection: str, embedder: ModelInfo, token: str | None = None) -> str:
+    """Return the name of the collection that holds this embedder's vectors: two models never share one.
+
+    With the ``token`` of a replacement, a name that no other replacement has, nor a collection that is made anew.
+    """
     model = _digest(f"{embedder.name}:{embedder.checkpoint_hash}")[:12]
-    return f"{alias_name(tenant, collection)}-{model}"
+    own = f"{alias_name(tenant, collection)}-{model}"
+    return own if token is None else own + _suffix(token)
+
+
+def is_replacement(tenant: str, collection: str, physical: str, token: str | None = None) -> bool:
+    """Say whether a physical collection was made as a replacement: as any, or as the one with this token."""
+    _, _, suffix = physical.removeprefix(alias_name(tenant, collection) + "-").partition("-")
+    return bool(suffix) if token is None else f"-{suffix}" == _suffix(token)
+
+
+def _suffix(token: str) -> str:
+    return f"-{_digest(token)[:16]}"
 
 
 def _digest(text: str) -> str:

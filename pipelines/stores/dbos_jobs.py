@@ -9,9 +9,10 @@ from dbos import EnqueueOptions, WorkflowStatus, error
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipelines.domain.encoding import to_plain
-from pipelines.domain.job import Job, JobEvent, JobFilters, JobPage, JobStatus, NewJob, QueueDepth
+from pipelines.domain.job import Job, JobEvent, JobFilters, JobKind, JobPage, JobStatus, NewJob, QueueDepth
 from pipelines.errors import IdempotencyConflict, JobEnded, JobNotFailed, JobStoreUnavailable, NotFound
 from pipelines.flows.stage_plan import WORKFLOW_VERSION
+from pipelines.flows.submit_request import reindexing_already
 from pipelines.steps.check_queue_room import QueueLimits, check_queue_room, is_full
 from pipelines.stores.dbos_database import JobDatabase, call_database
 from pipelines.stores.dbos_listing import count_waiting, list_page, measure_depth, queue_positions, waiting_jobs
@@ -31,6 +32,7 @@ _TIMEOUT_S = 5.0
 _CONNECT_TIMEOUT_S = 30.0
 _RUNNER_LETS_GO_S = 10.0
 _WATCH_INTERVAL_S = 0.1
+_PAGE = 100
 
 
 class DbosJobQueue:
@@ -69,7 +71,10 @@ class DbosJobQueue:
         return await call_database(_TIMEOUT_S, self._cancel, tenant, job_id)
 
     async def retry(self, tenant: str, job_id: str) -> Job:
-        """Put a failed job back into the queue; it goes on from the first step that has no result."""
+        """Put a failed job back into the queue; it goes on from the first step that has no result.
+
+        Raises Conflict for a reindexing while another job is moving the same collection.
+        """
         return await call_database(_TIMEOUT_S, self._retry, tenant, job_id)
 
     async def settle(self, tenant: str, job_id: str) -> None:
@@ -176,6 +181,7 @@ class DbosJobQueue:
         status = self._owned(tenant, job_id)
         if status.status not in FAILED:
             raise JobNotFailed("only a failed job can be retried")
+        self._require_no_reindexing(new_job_of(status))
         attempts = int((status.attributes or {}).get("earlier_attempts") or 0) + int(status.recovery_attempts or 0)
         same_steps = status.app_version == WORKFLOW_VERSION
         try:
@@ -190,6 +196,21 @@ class DbosJobQueue:
             raise JobNotFailed("only a failed job can be retried") from refused
         self._client.update_workflow_attributes(job_id, {"earlier_attempts": attempts}, merge=True)
         return self._get(tenant, job_id)
+
+    def _require_no_reindexing(self, job: NewJob) -> None:
+        """Raise Conflict where ``job`` is a reindexing and another job is moving its collection."""
+        if job.kind is not JobKind.REINDEX:
+            return
+        for status in (JobStatus.QUEUED, JobStatus.RUNNING):
+            cursor: str | None = None
+            filters = JobFilters(status=status, collection=job.request.collection)
+            while True:
+                page = list_page(self._client, job.tenant, filters, cursor, _PAGE)
+                for other in page.jobs:
+                    if other.kind is JobKind.REINDEX and other.job_id != job.job_id:
+                        raise reindexing_already(other)
+                if (cursor := page.next_cursor) is None:
+                    break
 
     def _first_unfinished_step(self, job_id: str) -> int:
         done = {step["function_id"] for step in self._client.list_workflow_steps(job_id) if step["error"] is None}

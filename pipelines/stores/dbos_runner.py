@@ -4,7 +4,7 @@ import asyncio
 import logging
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dbos import DBOS, DBOSConfig
 from dbos import error as dbos_error
@@ -75,7 +75,7 @@ class DbosJobRunner:
     ) -> None:
         self._database = database
         self._ports = ports
-        self._flows = job_flows(ports, requests, options.processing)
+        self._flows = job_flows(ports, _with_sight_of_jobs(requests, database), options.processing)
         self._options = options
         self._lock = lock
         self._executor_id = options.executor_id or (_HEIR if lock else f"{_HEIR}-{uuid.uuid4().hex}")
@@ -220,6 +220,13 @@ class DbosJobRunner:
         client = self._database.client
         found = await asyncio.to_thread(client.list_workflows, workflow_ids=[job_id], load_output=False)
         return str((found[0].attributes or {}).get("started_at") or now())
+
+
+def _with_sight_of_jobs(requests: RequestPorts, database: JobDatabase) -> RequestPorts:
+    """Let a reindexing see the others, and whether it was cancelled itself or only its runner stops."""
+    if requests.reindexing is None:
+        return requests
+    return replace(requests, reindexing=replace(requests.reindexing, jobs=DbosJobQueue(database, QueueLimits())))
 
 
 async def _take_lock(database_url: str) -> FileLock:

@@ -1,8 +1,9 @@
 """Qdrant's engine (Qdrant Edge) under the names of qdrant-client's calls: one shard a collection, in a folder."""
 
-import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import errno
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,25 @@ from qdrant_client import models
 from qdrant_client.http.models import QueryResponse
 
 from pipelines.errors import PassageStoreUnavailable
+from pipelines.stores.disk_room import DiskRoom, free_bytes
 from pipelines.stores.qdrant_catalogue import QdrantCatalogue
 from pipelines.stores.qdrant_edge_records import (
     to_config,
     to_edge_filter,
+    to_id_filter,
     to_points,
     to_query,
     to_record,
     to_schema,
     to_scored_point,
 )
+from pipelines.stores.qdrant_shard_upgrade import finish_exchanges
+from pipelines.stores.qdrant_shards import CLEAN_AT_ONCE, QdrantShards
+
+logger = logging.getLogger(__name__)
 
 _LOCK = "owner.lock"
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,37 +50,58 @@ class CollectionDescription:
 class EmbeddedQdrant:
     """The calls of qdrant-client that our store makes, by the same names, for one thread.
 
-    What is written is in the shard's log when a call returns, and on the disk. Every call raises CollectionMissing for
-    a collection that is not there.
+    What is written is on the disk when a call returns. Every call raises CollectionMissing for a collection that is not
+    there, and PassageStoreUnavailable for one whose files are damaged.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Lock the folder and load what it holds. Raises PassageStoreUnavailable where another process has it."""
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(
+        self, folder: Path, *, measure: Callable[[Path], int] = free_bytes, clean_at_once: int = CLEAN_AT_ONCE
+    ) -> None:
+        """Lock the folder and load what it holds; ``measure`` says how many bytes are free.
+
+        Raises PassageStoreUnavailable where another process has the folder, it cannot be written, or its catalogue is
+        lost. A collection whose files are damaged is unavailable for itself.
+        """
         self._lock = FileLock(folder / _LOCK)
+        with _writable(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout:
+                raise PassageStoreUnavailable("the vector store's folder belongs to another process") from None
+            try:
+                shards = folder / "shards"
+                shards.mkdir(exist_ok=True)
+                finish_exchanges(shards)
+                self._catalogue = QdrantCatalogue(folder, shards)
+                self._shards = QdrantShards(shards, DiskRoom(folder, measure), clean_at_once=clean_at_once)
+            except BaseException:
+                self._lock.release()
+                raise
         try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise PassageStoreUnavailable("the vector store's folder belongs to another process") from None
-        try:
-            self._shards_folder = folder / "shards"
-            self._shards_folder.mkdir(exist_ok=True)
-            self._catalogue = QdrantCatalogue(folder)
-            self._shards: dict[str, edge.EdgeShard] = {}
-            self._sweep()
             for name in self._catalogue.names:
-                self._shards[name] = edge.EdgeShard.load(str(self._shards_folder / name))
-                self._shards[name].optimize()  # gives back the room of what was deleted; quick, as there is no graph
+                self._shards.load(name)
+            self._shards.clean()
         except BaseException:
             self.close()
             raise
 
+    @property
+    def unclean(self) -> bool:
+        """Some files hold words that were deleted: ``clean`` is due."""
+        return self._shards.unclean
+
+    def clean(self) -> None:
+        """Free the files of what was deleted; seconds in a large collection."""
+        self._shards.clean()
+
     def close(self) -> None:
-        """Give back the folder."""
-        for shard in self._shards.values():
-            shard.close()
-        self._shards = {}
-        self._lock.release()
+        """Free the files of what was deleted, and give back the folder."""
+        try:
+            self._shards.clean()
+            self._shards.close()
+        finally:
+            self._lock.release()
 
     def get_aliases(self) -> models.CollectionsAliasesResponse:
         """List aliases."""
@@ -106,43 +135,47 @@ class EmbeddedQdrant:
     ) -> None:
         """Make a collection. Raises CollectionExists."""
         self._catalogue.require_new(collection_name)
-        folder = self._shards_folder / collection_name
-        shutil.rmtree(folder, ignore_errors=True)  # of an attempt that failed
-        folder.mkdir()
-        shard = edge.EdgeShard.create(str(folder), to_config(vectors_config, sparse_vectors_config))
-        shard.flush()
-        self._catalogue.add(collection_name, metadata)
-        self._shards[collection_name] = shard
+        try:
+            shard = self._shards.create(collection_name, to_config(vectors_config, sparse_vectors_config))
+            try:
+                self._catalogue.add(collection_name, metadata)
+            except BaseException:
+                shard.close()
+                raise
+        except BaseException:
+            self._shards.discard(collection_name)
+            raise
+        self._shards.adopt(collection_name, shard)
 
     def delete_collection(self, *, collection_name: str) -> None:
         """Remove a collection and its aliases; as a server, say nothing of one that is gone."""
-        if collection_name not in self._shards:
+        if collection_name not in self._catalogue.names:
             return
         self._catalogue.remove(collection_name)
-        self._shards.pop(collection_name).close()
-        shutil.rmtree(self._shards_folder / collection_name)
+        self._shards.remove(collection_name)
 
     def create_payload_index(
         self, *, collection_name: str, field_name: str, field_schema: models.PayloadSchemaType, wait: bool
     ) -> None:
         """Index a field; a no-op where it is."""
         operation = edge.UpdateOperation.create_field_index(field_name, to_schema(field_schema))
-        self._shard(collection_name).update(operation)
+        self._shards.write(self._catalogue.resolve(collection_name), operation)
 
     def upsert(self, *, collection_name: str, points: Sequence[models.PointStruct], wait: bool) -> None:
         """Write points under their ids."""
-        self._update(collection_name, edge.UpdateOperation.upsert_points(to_points(points)))
+        operation = edge.UpdateOperation.upsert_points(to_points(points))
+        self._shards.write(self._catalogue.resolve(collection_name), operation)
 
     def delete(
         self, *, collection_name: str, points_selector: models.FilterSelector | models.PointIdsList, wait: bool
     ) -> None:
-        """Delete by condition or by id."""
+        """Delete by condition or by id; the words leave the files at once, or with ``clean`` (``QdrantShards``)."""
         if isinstance(points_selector, models.PointIdsList):
-            self._update(collection_name, edge.UpdateOperation.delete_points(list(points_selector.points)))
-            return
-        condition = to_edge_filter(points_selector.filter)
+            condition: edge.Filter | None = to_id_filter(points_selector.points)
+        else:
+            condition = to_edge_filter(points_selector.filter)
         assert condition is not None, "a deletion names what to delete"
-        self._update(collection_name, edge.UpdateOperation.delete_points_by_filter(condition))
+        self._shards.erase(self._catalogue.resolve(collection_name), condition)
 
     def count(self, *, collection_name: str, exact: bool) -> models.CountResult:
         """Count points."""
@@ -179,16 +212,18 @@ class EmbeddedQdrant:
         return [QueryResponse(points=[to_scored_point(point) for point in points]) for points in answers]
 
     def _shard(self, name: str) -> edge.EdgeShard:
-        return self._shards[self._catalogue.resolve(name)]
+        return self._shards.get(self._catalogue.resolve(name))
 
-    def _update(self, name: str, operation: edge.UpdateOperation) -> None:
-        shard = self._shard(name)
-        shard.update(operation)
-        shard.flush()
 
-    def _sweep(self) -> None:
-        """Remove shards that the catalogue does not name."""
-        for folder in self._shards_folder.iterdir():
-            if folder.name not in self._catalogue.names:
-                with suppress(OSError):
-                    shutil.rmtree(folder)
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    """Say which folder it is that cannot be written, without its path, which is for the log."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _READ_ONLY:
+            raise
+        logger.error("the vector store's folder %s cannot be written: %s", folder, error)
+        raise PassageStoreUnavailable(
+            f"the vector store's folder {folder.name!r} cannot be written: let the user of the server write there"
+        ) from error

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -10,13 +11,15 @@ from qdrant_client import models
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import CollectionInfo
 from pipelines.errors import EmbedderMismatch, NotFound
-from pipelines.stores.collection_names import alias_name, physical_name, tenant_prefix
+from pipelines.stores.collection_names import alias_name, is_replacement, physical_name, tenant_prefix
 from pipelines.stores.qdrant_connection import CollectionExists, CollectionMissing, Connection
 from pipelines.stores.qdrant_records import DENSE, PAYLOAD_INDEXES, SPARSE
 
 ResultT = TypeVar("ResultT")
 
 _MAX_LANGUAGES = 100
+_ATTEMPTS = 3
+"""What stands behind a collection may be switched or deleted between two calls, but not each time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +30,16 @@ class PhysicalCollection:
     embedder: str
     embedder_hash: str
     vector_size: int
+    source: str | None = None
+    """Of one that was made as a replacement: the physical collection that it replaces."""
+
+    def holds(self, embedder: ModelInfo) -> bool:
+        """Say whether this embedder made the vectors."""
+        return (self.embedder, self.embedder_hash) == (embedder.name, embedder.checkpoint_hash or "")
 
     def require(self, embedder: ModelInfo) -> None:
         """Raise EmbedderMismatch unless this embedder made the vectors."""
-        if (self.embedder, self.embedder_hash) != (embedder.name, embedder.checkpoint_hash or ""):
+        if not self.holds(embedder):
             raise EmbedderMismatch(
                 f"the collection holds vectors of {self.embedder}, not of {embedder.name}: reindex it first",
                 "collection",
@@ -43,88 +52,101 @@ class QdrantCollections:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._known: dict[str, PhysicalCollection] = {}
+        self._making = asyncio.Lock()
 
     async def on_physical(
         self, tenant: str, collection: str, action: Callable[[PhysicalCollection], Awaitable[ResultT]]
     ) -> ResultT:
-        """Act on the physical collection, once more where it turns out that the alias has moved since.
+        """Act on the physical collection, again where it turns out that the alias has moved since.
 
         Raises NotFound where this tenant has no such collection.
         """
-        known = self._known.get(alias_name(tenant, collection))
-        if known is not None:
+        target = self._known.get(alias_name(tenant, collection))
+        for _ in range(_ATTEMPTS):
+            remembered = target is not None
+            target = target or await self.resolve(tenant, collection)
             try:
-                return await action(known)
-            except (CollectionMissing, EmbedderMismatch):
-                self._known.pop(alias_name(tenant, collection), None)
-        try:
-            return await action(await self.resolve(tenant, collection))
-        except CollectionMissing as error:
-            raise not_found(collection) from error
+                return await action(target)
+            except EmbedderMismatch:
+                if not remembered:
+                    raise
+            except CollectionMissing:
+                pass
+            target = None
+        raise not_found(collection)
 
     async def resolve(self, tenant: str, collection: str) -> PhysicalCollection:
         """Ask Qdrant what stands behind the alias now. Raises NotFound."""
         alias = alias_name(tenant, collection)
         self._known.pop(alias, None)
         try:
-            metadata = await self._metadata(alias)
+            found = await self.read(alias)
         except CollectionMissing as error:
             raise not_found(collection) from error
-        found = PhysicalCollection(
+        self._known[alias] = found
+        return found
+
+    async def read(self, name: str) -> PhysicalCollection:
+        """Ask Qdrant what is known of a physical collection. Raises CollectionMissing."""
+        metadata = await self._metadata(name)
+        return PhysicalCollection(
             name=metadata["physical"],
             embedder=metadata["embedder"],
             embedder_hash=metadata["embedder_hash"],
             vector_size=metadata["vector_size"],
+            source=metadata.get("source"),
         )
-        self._known[alias] = found
-        return found
-
-    def known(self, tenant: str, collection: str) -> PhysicalCollection | None:
-        """Return what was last found, without asking."""
-        return self._known.get(alias_name(tenant, collection))
 
     async def ensure(self, tenant: str, collection: str, embedder: ModelInfo) -> PhysicalCollection:
         """Find the collection, or make it: vectors, payload indexes, then the alias that makes it visible.
 
         A creation that broke off half way is completed by the next. Raises EmbedderMismatch.
         """
-        try:
-            found = await self.resolve(tenant, collection)
-        except NotFound:
-            name = await self.create(tenant, collection, embedder)
-            await self.point_alias(tenant, collection, name)
-            found = await self.resolve(tenant, collection)
-        found.require(embedder)
-        return found
+        for _ in range(_ATTEMPTS):
+            try:
+                found = await self.resolve(tenant, collection)
+            except NotFound:
+                with suppress(CollectionMissing):  # somebody deleted it while it was made
+                    await self._make(tenant, collection, embedder)
+                continue
+            found.require(embedder)
+            return found
+        raise not_found(collection)
 
-    async def create(self, tenant: str, collection: str, embedder: ModelInfo) -> str:
-        """Create the physical collection of this embedder where it does not exist; return its name."""
-        name = physical_name(tenant, collection, embedder)
+    async def create(
+        self, tenant: str, collection: str, embedder: ModelInfo, name: str, *, source: str | None = None
+    ) -> bool:
+        """Create a physical collection with its payload indexes; return whether it is new. Raises CollectionMissing."""
         modifier = models.Modifier.IDF if embedder.details.get("sparse_idf") else models.Modifier.NONE
         size = int(str(embedder.details["vector_size"]))
+        metadata = {
+            "physical": name,
+            "tenant": tenant,
+            "collection": collection,
+            "embedder": embedder.name,
+            "embedder_hash": embedder.checkpoint_hash or "",
+            "vector_size": size,
+        }
         try:
             await self._connection.call(
                 "create_collection",
                 collection_name=name,
                 vectors_config={DENSE: models.VectorParams(size=size, distance=models.Distance.COSINE)},
                 sparse_vectors_config={SPARSE: models.SparseVectorParams(modifier=modifier)},
-                metadata={
-                    "physical": name,
-                    "tenant": tenant,
-                    "collection": collection,
-                    "embedder": embedder.name,
-                    "embedder_hash": embedder.checkpoint_hash or "",
-                    "vector_size": size,
-                },
+                metadata=metadata | ({"source": source} if source else {}),
             )
         except CollectionExists:
-            await self._index_payload(name)
-            return name
+            new = False
+        else:
+            new = True
         await self._index_payload(name)
-        return name
+        return new
 
     async def point_alias(self, tenant: str, collection: str, name: str) -> None:
-        """Let the collection mean the physical one of this name from now on; searches see the one or the other."""
+        """Let the collection mean the physical one of this name from now on. Raises CollectionMissing.
+
+        Searches see the one or the other.
+        """
         alias = models.CreateAlias(collection_name=name, alias_name=alias_name(tenant, collection))
         await self._connection.call(
             "update_collection_aliases",
@@ -133,17 +155,40 @@ class QdrantCollections:
         self._known.pop(alias.alias_name, None)
 
     async def remove(self, tenant: str, collection: str) -> None:
-        """Delete the physical collections, and with them the alias. Raises NotFound."""
-        await self.resolve(tenant, collection)
-        self._known.pop(alias_name(tenant, collection), None)
+        """Delete the physical collections, and with the last one the alias. Raises NotFound.
+
+        Replacements go first: whoever is killed in between leaves a collection that can be deleted again, and nothing
+        that a collection of the same name could come upon.
+        """
+        live = await self.resolve(tenant, collection)
+        await self.drop_others(tenant, collection, live.name)
+        await self.drop(live.name)
         for name in await self.physical_names(tenant, collection):
+            if is_replacement(tenant, collection, name):  # begun in between
+                await self.drop(name)
+        self._known.pop(alias_name(tenant, collection), None)
+
+    async def drop(self, name: str) -> None:
+        """Delete a physical collection; a no-op where it is gone."""
+        with suppress(CollectionMissing):
             await self._connection.call("delete_collection", collection_name=name)
 
+    async def drop_others(self, tenant: str, collection: str, *kept: str) -> None:
+        """Delete all physical collections but these."""
+        for name in await self.physical_names(tenant, collection):
+            if name not in kept:
+                await self.drop(name)
+
     async def physical_names(self, tenant: str, collection: str) -> tuple[str, ...]:
-        """Return the names of all physical collections: the one that is searched, and replacements under way."""
+        """Return the names of all physical collections: the one that is searched, and what is hidden."""
         answer = await self._connection.call("get_collections")
         prefix = alias_name(tenant, collection) + "-"
         return tuple(found.name for found in answer.collections if found.name.startswith(prefix))
+
+    async def count(self, name: str) -> int:
+        """Return how many passages a physical collection has. Raises CollectionMissing."""
+        counted = await self._connection.call("count", collection_name=name, exact=True)
+        return int(counted.count)
 
     async def describe_all(self, tenant: str) -> tuple[CollectionInfo, ...]:
         """Describe every collection under the tenant's prefix, by name."""
@@ -154,16 +199,22 @@ class QdrantCollections:
 
     async def _describe(self, alias: str) -> CollectionInfo | None:
         """Return None where the collection went away in between."""
-        try:
-            metadata = await self._metadata(alias)
-            name = metadata["physical"]
-            counted = await self._connection.call("count", collection_name=name, exact=True)
-            languages = await self._connection.call("facet", collection_name=name, key="language", limit=_MAX_LANGUAGES)
-        except CollectionMissing:
-            return None
+        for _ in range(_ATTEMPTS):
+            try:
+                metadata = await self._metadata(alias)
+            except CollectionMissing:
+                return None
+            with suppress(CollectionMissing):  # switched or deleted: the next attempt finds out
+                return await self._described(metadata)
+        return None
+
+    async def _described(self, metadata: dict[str, Any]) -> CollectionInfo:
+        name = metadata["physical"]
+        passages = await self.count(name)
+        languages = await self._connection.call("facet", collection_name=name, key="language", limit=_MAX_LANGUAGES)
         return CollectionInfo(
             name=metadata["collection"],
-            passages=counted.count,
+            passages=passages,
             embedder=metadata["embedder"],
             embedder_hash=metadata["embedder_hash"],
             vector_size=metadata["vector_size"],
@@ -174,6 +225,23 @@ class QdrantCollections:
         info = await self._connection.call("get_collection", collection_name=name)
         metadata: dict[str, Any] = info.config.metadata or {}
         return metadata
+
+    async def _make(self, tenant: str, collection: str, embedder: ModelInfo) -> None:
+        """Make a collection that is not there, one at a time: nobody's leftovers must become another's passages."""
+        name = physical_name(tenant, collection, embedder)
+        async with self._making:
+            # Listed before the alias is looked for: passages come only after the alias, so that what has some and none
+            # is left of a deletion that broke off, and not what another process makes at this moment.
+            left = await self.physical_names(tenant, collection)
+            adoptable = name not in left or not await self.count(name)
+            with suppress(NotFound):
+                await self.resolve(tenant, collection)
+                return
+            for found in left:
+                if found != name or not adoptable:
+                    await self.drop(found)
+            await self.create(tenant, collection, embedder, name)
+            await self.point_alias(tenant, collection, name)
 
     async def _index_payload(self, name: str) -> None:
         """Index the fields that filters name; a no-op for those that are."""

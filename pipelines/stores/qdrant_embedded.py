@@ -5,23 +5,47 @@ passages and 178 among 20,000, where this takes 7 and 10 (bench/README.md).
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pipelines.errors import PassageStoreUnavailable
+from pipelines.stores.disk_room import free_bytes
 from pipelines.stores.embedded_qdrant import EmbeddedQdrant
+from pipelines.stores.qdrant_engine_panic import EnginePanic, panic_as_error
 from pipelines.stores.qdrant_migration import move_from_local_mode
+from pipelines.stores.qdrant_shards import CLEAN_AT_ONCE
+
+CLEAN_PAUSE_S = 10.0
+"""After so long without a deletion the files are freed of deleted words; after six times as long in any case."""
+_LONGEST_PAUSES = 6
 
 
 class EmbeddedConnection:
-    """Implements Connection over a folder. All calls queue for one thread, each a few milliseconds long."""
+    """Implements Connection over a folder. All calls queue for one thread.
 
-    def __init__(self, folder: Path | str) -> None:
-        """Take a folder; the first call opens and locks it."""
+    Each is a few milliseconds long, but for freeing a large collection of deleted words (``QdrantShards.erase``): that
+    is put off until deletions pause, so that many of them cost it once.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        *,
+        measure: Callable[[Path], int] = free_bytes,
+        clean_at_once: int = CLEAN_AT_ONCE,
+        pause_s: float = CLEAN_PAUSE_S,
+    ) -> None:
+        """Take a folder; the first call opens and locks it. ``measure`` says how many bytes are free."""
         self._folder = Path(folder)
+        self._open = partial(open_folder, self._folder, measure=measure, clean_at_once=clean_at_once)
+        self._pause_s = pause_s
+        self.cleaning: asyncio.Task[None] | None = None
+        """Frees the files of what was deleted, once deletions pause."""
+        self._deleted_at = 0.0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="qdrant")
         self._engine: EmbeddedQdrant | None = None
         self._closed = False
@@ -30,11 +54,17 @@ class EmbeddedConnection:
         """Run the method in the one thread."""
         if self._closed:
             raise PassageStoreUnavailable("the vector store is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, method, arguments)
+        answer = await asyncio.get_running_loop().run_in_executor(self._thread, self._run, method, arguments)
+        if method == "delete" and self._engine is not None and self._engine.unclean:
+            self._clean_later()
+        return answer
 
     async def close(self) -> None:
         """Wait for the call under way, then unlock the folder."""
         self._closed = True
+        if self.cleaning is not None:
+            self.cleaning.cancel()
+            await asyncio.gather(self.cleaning, return_exceptions=True)
         if self._engine is not None:
             engine, self._engine = self._engine, None
             await asyncio.get_running_loop().run_in_executor(self._thread, engine.close)
@@ -43,13 +73,28 @@ class EmbeddedConnection:
     def _run(self, method: str, arguments: dict[str, Any]) -> Any:
         with _translated():
             if self._engine is None:
-                self._engine = open_folder(self._folder)
+                self._engine = self._open()
             return getattr(self._engine, method)(**arguments)
 
+    def _clean_later(self) -> None:
+        self._deleted_at = asyncio.get_running_loop().time()
+        if self.cleaning is None or self.cleaning.done():
+            self.cleaning = asyncio.create_task(self._clean_when_quiet())
 
-def open_folder(folder: Path) -> EmbeddedQdrant:
+    async def _clean_when_quiet(self) -> None:
+        """Wait until nothing was deleted for a while, but not for long; what a kill leaves, the next opening does."""
+        loop = asyncio.get_running_loop()
+        latest = loop.time() + _LONGEST_PAUSES * self._pause_s
+        while (quiet_at := min(self._deleted_at + self._pause_s, latest)) > loop.time():  # noqa: ASYNC110 (a time)
+            await asyncio.sleep(quiet_at - loop.time())
+        await loop.run_in_executor(self._thread, self._run, "clean", {})
+
+
+def open_folder(
+    folder: Path, *, measure: Callable[[Path], int] = free_bytes, clean_at_once: int = CLEAN_AT_ONCE
+) -> EmbeddedQdrant:
     """Lock and load a folder, and bring over what qdrant-client's local mode had written there."""
-    engine = EmbeddedQdrant(folder)
+    engine = EmbeddedQdrant(folder, measure=measure, clean_at_once=clean_at_once)
     try:
         move_from_local_mode(folder, engine)
     except BaseException:
@@ -61,9 +106,10 @@ def open_folder(folder: Path) -> EmbeddedQdrant:
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
-        yield
+        with panic_as_error():
+            yield
     except Exception as error:
         # The engine's own errors have no class of their own; anything else is a fault of ours and stays what it is.
-        if type(error) is Exception or isinstance(error, OSError | ValueError):
+        if type(error) is Exception or isinstance(error, OSError | ValueError | EnginePanic):
             raise PassageStoreUnavailable("the embedded vector store failed") from error
         raise

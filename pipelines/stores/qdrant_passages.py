@@ -14,8 +14,8 @@ from qdrant_client import models
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import CollectionInfo, Embedding, Hit, Passage, SearchFilters, SearchMode
 from pipelines.errors import EmbedderMismatch, NotFound, PassageStoreUnavailable
-from pipelines.stores.collection_names import physical_name
-from pipelines.stores.qdrant_collections import PhysicalCollection, QdrantCollections, not_found
+from pipelines.passage_ports import Replacement, ReplacementState
+from pipelines.stores.qdrant_collections import PhysicalCollection, QdrantCollections
 from pipelines.stores.qdrant_connection import CollectionMissing, Connection, ServerConnection
 from pipelines.stores.qdrant_embedded import EmbeddedConnection
 from pipelines.stores.qdrant_records import job_filter, to_passage, to_point
@@ -25,6 +25,7 @@ from pipelines.stores.qdrant_search import rank_points, stage_requests
 UPSERT_BATCH = 64
 """Points a request: bounds memory, and lets searches in between."""
 
+_ATTEMPTS = 3
 _PAGE = 500
 _SEARCH_TIMEOUT_S = 5
 
@@ -66,22 +67,32 @@ class QdrantPassageStore:
         await self._collections.ensure(tenant, collection, embedder)
 
     async def upsert(
-        self, tenant: str, collection: str, passages: Sequence[Passage], embeddings: Sequence[Embedding]
+        self,
+        tenant: str,
+        collection: str,
+        passages: Sequence[Passage],
+        embeddings: Sequence[Embedding],
+        *,
+        embedder: ModelInfo,
     ) -> None:
         """Write in batches of ``UPSERT_BATCH``, each durable before the next begins.
 
-        Raises EmbedderMismatch for vectors of another length, and where the collection changed its model since
-        ``ensure_collection``: vectors made for the one must not go into the other.
+        Where it turns out afterwards that the collection was switched, nobody may have copied what was written into the
+        old one: it is written again, or refused.
         """
-        expected = self._collections.known(tenant, collection)
         points = [to_point(*pair) for pair in zip(passages, embeddings, strict=True)]
 
-        async def write(target: PhysicalCollection) -> None:
-            _require_same_model(expected or target, target)
+        async def write(target: PhysicalCollection) -> PhysicalCollection:
+            target.require(embedder)
             _require_size(embeddings, target.vector_size)
             await self._write(target.name, points)
+            return target
 
-        await self._collections.on_physical(tenant, collection, write)
+        for _ in range(_ATTEMPTS):
+            written = await self._collections.on_physical(tenant, collection, write)
+            if (await self._collections.resolve(tenant, collection)).name == written.name:
+                return
+        raise PassageStoreUnavailable("the collection is being replaced")
 
     async def search(
         self,
@@ -130,12 +141,21 @@ class QdrantPassageStore:
         return tuple(sorted((to_passage(record.payload) for record in records), key=lambda each: each.position))
 
     async def delete_job(self, tenant: str, collection: str, job_id: str, *, from_position: int = 0) -> None:
-        """Delete by filter, from a replacement under way as well: what is erased must not come back with it."""
+        """Delete by filter from all there is, and where something is being copied, once more.
+
+        After the first time no original is left; what was copied from one at that moment goes the second time.
+        """
         places = models.FieldCondition(key="position", range=models.Range(gte=from_position))
         selector = models.FilterSelector(filter=job_filter(job_id, places))
-        for name in await self._collections.physical_names(tenant, collection):
-            with suppress(CollectionMissing):
-                await self._connection.call("delete", collection_name=name, points_selector=selector, wait=True)
+        deleted_from: tuple[str, ...] = ()
+        for _ in range(2):
+            names = await self._collections.physical_names(tenant, collection)
+            if names == deleted_from and len(names) <= 1:
+                return
+            for name in names:
+                with suppress(CollectionMissing):
+                    await self._connection.call("delete", collection_name=name, points_selector=selector, wait=True)
+            deleted_from = names
 
     async def collections(self, tenant: str) -> tuple[CollectionInfo, ...]:
         """List what stands under this tenant's prefix."""
@@ -145,37 +165,36 @@ class QdrantPassageStore:
         """Remove a collection with its passages."""
         await self._collections.remove(tenant, collection)
 
-    async def begin_replacement(self, tenant: str, collection: str, embedder: ModelInfo) -> bool:
-        """Create the physical collection of the new embedder beside the one that is searched."""
-        return await self._replacement.begin(tenant, collection, embedder)
+    async def drop_replacement(self, tenant: str, collection: str, token: str) -> None:
+        """Remove the hidden physical collection with this token."""
+        await self._replacement.drop(tenant, collection, token)
 
-    async def scan(
-        self, tenant: str, collection: str, *, cursor: str | None, limit: int
+    async def begin_replacement(self, replacement: Replacement) -> ReplacementState:
+        """Create a physical collection for the new embedder beside the one that is searched."""
+        return await self._replacement.begin(replacement)
+
+    async def find_lacking(
+        self, replacement: Replacement, *, cursor: str | None, limit: int
     ) -> tuple[tuple[Passage, ...], str | None]:
-        """Scroll through the whole collection."""
-        return await self._replacement.scan(tenant, collection, cursor=cursor, limit=limit)
+        """Compare a page of both physical collections."""
+        return await self._replacement.find_lacking(replacement, cursor=cursor, limit=limit)
 
     async def fill_replacement(
-        self,
-        tenant: str,
-        collection: str,
-        embedder: ModelInfo,
-        passages: Sequence[Passage],
-        embeddings: Sequence[Embedding],
+        self, replacement: Replacement, passages: Sequence[Passage], embeddings: Sequence[Embedding]
     ) -> None:
         """Write into the physical collection of the new embedder."""
-        _require_size(embeddings, int(str(embedder.details["vector_size"])))
+        _require_size(embeddings, int(str(replacement.embedder.details["vector_size"])))
         points = [to_point(*pair) for pair in zip(passages, embeddings, strict=True)]
-        try:
-            await self._write(physical_name(tenant, collection, embedder), points)
-        except CollectionMissing as error:
-            raise not_found(collection) from error
+        for start in range(0, len(points), UPSERT_BATCH):
+            await self._replacement.fill(replacement, points[start : start + UPSERT_BATCH])
 
-    async def complete_replacement(
-        self, tenant: str, collection: str, embedder: ModelInfo, *, limit: int
-    ) -> tuple[Passage, ...]:
-        """Compare both physical collections, and switch the alias where nothing is lacking."""
-        return await self._replacement.complete(tenant, collection, embedder, limit=limit)
+    async def switch_replacement(self, replacement: Replacement) -> None:
+        """Point the alias at the physical collection of the new embedder."""
+        await self._replacement.switch(replacement)
+
+    async def complete_replacement(self, replacement: Replacement) -> None:
+        """Drop the physical collection of the old embedder."""
+        await self._replacement.complete(replacement)
 
     async def _write(self, name: str, points: Sequence[models.PointStruct]) -> None:
         for start in range(0, len(points), UPSERT_BATCH):
@@ -197,8 +216,3 @@ class QdrantPassageStore:
 def _require_size(embeddings: Sequence[Embedding], vector_size: int) -> None:
     if any(len(embedding.dense) != vector_size for embedding in embeddings):
         raise EmbedderMismatch(f"the collection holds vectors of {vector_size} numbers", "collection")
-
-
-def _require_same_model(expected: PhysicalCollection, target: PhysicalCollection) -> None:
-    if (expected.embedder, expected.embedder_hash) != (target.embedder, target.embedder_hash):
-        raise EmbedderMismatch(f"the collection now holds vectors of {target.embedder}", "collection")

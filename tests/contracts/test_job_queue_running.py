@@ -2,19 +2,24 @@
 
 import asyncio
 import uuid
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from pipelines.domain.answer import Answer, ChatRequest, Message
 from pipelines.domain.encoding import from_plain
 from pipelines.domain.job import Feature, JobFilters, JobKind, JobRequest, JobStatus, NewJob, Stage
-from pipelines.errors import JobEnded, NotFound
+from pipelines.domain.model import ModelInfo
+from pipelines.domain.passage import Embedding
+from pipelines.errors import Conflict, JobEnded, NotFound
 from pipelines.fakes.language import ScriptedAnswer, ScriptedLanguageModel
 from pipelines.fakes.models import FakeEmbedder, FakeTranscriber
 from pipelines.fakes.passages import InMemoryPassageStore
 from pipelines.flows.chat_ports import ChatPorts
 from pipelines.flows.erase_job import erase_job
 from pipelines.flows.job_flows import RequestPorts
+from pipelines.flows.process_reindex import ReindexPorts
 from pipelines.flows.read_job import read_job
 from pipelines.flows.recording_ports import RecordingPorts
 from pipelines.flows.submit_request import keep_request, new_request_job
@@ -117,6 +122,17 @@ class TestRunning:
         assert (depth.tenant_waiting, depth.total_waiting) == (0, 0)
 
 
+class HeldEmbedder(FakeEmbedder):
+    """Another model, which never answers."""
+
+    async def info(self) -> ModelInfo:
+        return replace(await super().info(), name="other")
+
+    async def embed_passages(self, texts: Sequence[str]) -> tuple[Embedding, ...]:
+        await asyncio.Event().wait()
+        return ()
+
+
 QUESTION = ChatRequest(messages=(Message(role="user", content="when is the exam"),), collections=("notes",))
 
 
@@ -181,6 +197,33 @@ class TestOtherKinds:
         assert (await collect(harness.queue, job, after=events[-2].id))[-1].type == "succeeded"
         done = await harness.queue.get("a", job.job_id)
         assert (done.status, done.attempts, done.error) == (JobStatus.SUCCEEDED, 2, None)
+
+    async def test_a_failed_reindexing_is_not_retried_while_another_one_is_under_way(
+        self, harness: Harness, ports: RecordingPorts
+    ) -> None:
+        request = JobRequest(features=(), collection="notes")
+        failing, other = [
+            new_request_job(
+                "a",
+                str(uuid.uuid4()),
+                JobKind.REINDEX,
+                request,
+                await keep_request(ports.artifacts, f"a/{n}", JobKind.REINDEX, request),
+            )
+            for n in range(2)
+        ]
+        passages, embedder = InMemoryPassageStore(), HeldEmbedder()
+        reindexing = ReindexPorts(embedder=embedder, passages=passages, replacer=passages)
+        await harness.queue.enqueue(failing)
+        await harness.start(ports, RequestPorts(reindexing=reindexing))
+        assert (await collect(harness.queue, failing))[-1].type == "failed"  # there is no such collection yet
+        await fill(passages, *PASSAGES)
+        await harness.queue.enqueue(other)
+        with pytest.raises(Conflict, match=other.job_id):
+            await harness.queue.retry("a", failing.job_id)
+        await harness.queue.cancel("a", other.job_id)
+        await harness.queue.settle("a", other.job_id)
+        await harness.queue.retry("a", failing.job_id)
 
     async def test_a_running_chat_is_cancelled_and_erased_without_a_trace(
         self, harness: Harness, ports: RecordingPorts

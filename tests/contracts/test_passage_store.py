@@ -69,7 +69,7 @@ async def fill(store: PassageStore, *passages: Passage, tenant: str = "a", colle
     embedder = FakeEmbedder()
     await store.ensure_collection(tenant, collection, await embedder.info())
     vectors = await embedder.embed_passages([each.text for each in passages])
-    await store.upsert(tenant, collection, passages, vectors)
+    await store.upsert(tenant, collection, passages, vectors, embedder=await embedder.info())
 
 
 async def search(
@@ -214,14 +214,16 @@ async def test_vectors_of_two_models_never_mix(store: PassageStore) -> None:
             )
     [vector] = await FakeEmbedder().embed_passages(["exam"])
     with pytest.raises(EmbedderMismatch):
-        await store.upsert("a", "notes", PASSAGES[:1], [replace(vector, dense=(1.0, 0.0))])
+        await store.upsert("a", "notes", PASSAGES[:1], [replace(vector, dense=(1.0, 0.0))], embedder=mine)
+    with pytest.raises(EmbedderMismatch):
+        await store.upsert("a", "notes", PASSAGES[:1], [vector], embedder=replace(mine, name="other"))
     assert (await search(store, "exam"))[0].passage == PASSAGES[0]
 
 
 async def test_lengths_must_agree(store: PassageStore) -> None:
     await fill(store, *PASSAGES)
     with pytest.raises(ValueError, match="argument"):
-        await store.upsert("a", "notes", PASSAGES, [])
+        await store.upsert("a", "notes", PASSAGES, [], embedder=await FakeEmbedder().info())
 
 
 async def test_what_is_not_there_is_not_found(store: PassageStore) -> None:
@@ -229,8 +231,9 @@ async def test_what_is_not_there_is_not_found(store: PassageStore) -> None:
         await search(store, "exam")
     with pytest.raises(NotFound):
         await store.delete_collection("a", "notes")
+    vectors, embedder = await FakeEmbedder().embed_passages(["x"]), await FakeEmbedder().info()
     with pytest.raises(NotFound):
-        await store.upsert("a", "notes", PASSAGES[:1], await FakeEmbedder().embed_passages(["x"]))
+        await store.upsert("a", "notes", PASSAGES[:1], vectors, embedder=embedder)
 
 
 async def test_a_collection_can_be_deleted_and_made_anew(store: PassageStore) -> None:

@@ -11,12 +11,13 @@ import pytest
 
 from pipelines.domain.answer import Answer, ChatRequest, Message
 from pipelines.domain.encoding import from_plain
-from pipelines.domain.job import JobKind, JobRequest, JobResult, NewJob
+from pipelines.domain.job import JobKind, JobRequest, JobResult, JobStatus, NewJob
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import Embedding
 from pipelines.domain.skill import Skill, SkillRequest
 from pipelines.engines.extractive_analyst import ExtractiveAnalyst
-from pipelines.errors import ModelUnavailable
+from pipelines.errors import ModelError, ModelUnavailable
+from pipelines.fakes.jobs import InMemoryJobQueue
 from pipelines.fakes.language import ScriptedAnswer, ScriptedLanguageModel
 from pipelines.fakes.models import FakeEmbedder
 from pipelines.fakes.passages import InMemoryPassageStore
@@ -27,6 +28,7 @@ from pipelines.flows.apply_skill import apply_skill
 from pipelines.flows.chat_ports import ChatPorts
 from pipelines.flows.collect_answer import collect_answer
 from pipelines.flows.enhance_transcript import LanguagePorts
+from pipelines.flows.erase_job import erase_job
 from pipelines.flows.job_failure import JobFailed
 from pipelines.flows.job_flows import RequestPorts, job_flows, run_job
 from pipelines.flows.process_reindex import ReindexPorts
@@ -34,6 +36,8 @@ from pipelines.flows.recording_ports import ProcessingOptions
 from pipelines.flows.reindex_collection import BATCH
 from pipelines.flows.stage_artifacts import load_result
 from pipelines.flows.submit_request import keep_request, new_request_job
+from pipelines.passage_ports import Replacement, ReplacementState
+from pipelines.ports import JobQueue
 from pipelines.steps.read_spoken_text import read_text
 from pipelines.templates import TemplateCatalog, load_templates
 from serve_app.settings import SHIPPED_FOLDER
@@ -55,15 +59,23 @@ class OtherEmbedder(FakeEmbedder):
 
     vector_size = 32
 
-    def __init__(self, *, fails_at: int | None = None) -> None:
+    def __init__(
+        self, *, fails_at: int | None = None, error: BaseException | None = None, held_at: int | None = None
+    ) -> None:
         super().__init__()
         self.calls = 0
+        self.held, self.gate = asyncio.Event(), asyncio.Event()
         self._fails_at = fails_at
+        self._error = error or SimulatedCrash("embed")
+        self._held_at = held_at
 
     async def embed_passages(self, texts: Sequence[str]) -> tuple[Embedding, ...]:
         self.calls += 1
         if self.calls == self._fails_at:
-            raise SimulatedCrash("embed")
+            raise self._error
+        if self.calls == self._held_at:
+            self.held.set()
+            await self.gate.wait()
         return await super().embed_passages(texts)
 
     async def info(self) -> ModelInfo:
@@ -81,6 +93,7 @@ class World:
         )
         self.chat = ChatPorts(embedder=FakeEmbedder(), passages=self.passages, language_model=model)
         self.embedder = OtherEmbedder()
+        self.jobs = InMemoryJobQueue(concurrency=2)
 
     async def job(self, kind: JobKind, request: JobRequest, asked: object) -> NewJob:
         job_id = str(uuid.uuid4())
@@ -90,17 +103,30 @@ class World:
     async def run(
         self, job: NewJob, steps: InMemoryStepRunner | None = None, options: ProcessingOptions | None = None
     ) -> JobResult:
-        requests = RequestPorts(
-            language=self.language,
-            chat=self.chat,
-            reindexing=ReindexPorts(embedder=self.embedder, passages=self.passages, replacer=self.passages),
-        )
-        flows = job_flows(await fake_ports(self.artifacts), requests, options)
+        flows = job_flows(await fake_ports(self.artifacts), self.requests(), options)
         key = await run_job(flows, job, steps or InMemoryStepRunner())
         assert key == f"a/{job.job_id}/result.json"
         result = await load_result(self.artifacts, "a", job.job_id)
         assert result is not None
         return result
+
+    async def start(self) -> None:
+        """Let the queue run jobs, which see each other."""
+        flows = job_flows(await fake_ports(self.artifacts), self.requests(self.jobs))
+        await self.jobs.start(lambda job, steps: run_job(flows, job, steps))
+
+    def requests(self, jobs: JobQueue | None = None) -> RequestPorts:
+        return RequestPorts(
+            language=self.language,
+            chat=self.chat,
+            reindexing=ReindexPorts(embedder=self.embedder, passages=self.passages, replacer=self.passages, jobs=jobs),
+        )
+
+    async def hidden(self, job: NewJob) -> ReplacementState:
+        """Say what a reindexing would find of what this one has left."""
+        embedder = await self.embedder.info()
+        replacement = Replacement(tenant="a", collection="notes", embedder=embedder, token=job.job_id)
+        return await self.passages.begin_replacement(replacement)
 
 
 def text_request(skill: Skill, **fields: Any) -> SkillRequest:
@@ -234,7 +260,7 @@ class TestReindex:
         assert [info.embedder for info in await world.passages.collections("a")] == ["bag-of-words"]
         world.embedder = OtherEmbedder()
         result = await world.run(job, steps.resumed())
-        assert world.embedder.calls == (12 if embedded <= 8 else 4)
+        assert world.embedder.calls == 12 - (embedded - 1)  # what was written is not embedded again
         assert result.results["reindex"] == {"collection": "notes", "passages": 12 * BATCH, "embedder": "other"}
 
     async def test_a_job_that_died_after_the_switch_only_says_so(self) -> None:
@@ -245,6 +271,87 @@ class TestReindex:
         result = await world.run(job, steps.resumed())
         assert result.results["reindex"] == {"collection": "notes", "passages": 3, "embedder": "other"}
         assert world.embedder.calls == 1
+
+    async def test_one_that_fails_for_good_leaves_nothing_hidden(self) -> None:
+        world = World()
+        job = await reindex_job(world, passages=2 * BATCH)
+        world.embedder = OtherEmbedder(fails_at=2, error=ModelError("not usable"))
+        with pytest.raises(JobFailed) as caught:
+            await world.run(job)
+        assert caught.value.failure.code == "model_error"
+        assert await world.hidden(job) is ReplacementState.BEGUN
+
+    async def test_one_that_fails_for_good_while_the_store_is_away_says_why_it_failed(self) -> None:
+        world = World()
+        job = await reindex_job(world, passages=BATCH)
+
+        class Away(OtherEmbedder):
+            async def embed_passages(self, texts: Sequence[str]) -> tuple[Embedding, ...]:
+                world.passages.down = True
+                raise ModelError("not usable")
+
+        world.embedder = Away()
+        with pytest.raises(JobFailed) as caught:
+            await world.run(job)
+        assert caught.value.failure.code == "model_error"
+
+    @pytest.mark.parametrize(
+        ("cancelled", "hidden"), [(True, ReplacementState.BEGUN), (False, ReplacementState.RESUMED)]
+    )
+    async def test_one_that_is_cancelled_leaves_nothing_hidden_and_one_whose_runner_stops_does(
+        self, cancelled: bool, hidden: ReplacementState
+    ) -> None:
+        world = World()
+        job = await reindex_job(world, passages=2 * BATCH)
+        world.embedder = OtherEmbedder(held_at=2)
+        await world.start()
+        await world.jobs.enqueue(job)
+        async with asyncio.timeout(30):
+            await world.embedder.held.wait()
+        if cancelled:
+            await world.jobs.cancel("a", job.job_id)
+            await world.jobs.settle("a", job.job_id)
+        else:
+            await world.jobs.close()
+        assert await world.hidden(job) is hidden
+
+    async def test_one_that_is_erased_leaves_nothing_hidden(self) -> None:
+        world = World()
+        job = await reindex_job(world, passages=2 * BATCH)
+        world.embedder = OtherEmbedder(fails_at=2)
+        with pytest.raises(SimulatedCrash):
+            await world.run(job)
+        assert await world.hidden(job) is ReplacementState.RESUMED
+        await world.jobs.enqueue(job)
+        await erase_job(world.jobs, world.artifacts, world.passages, "a", job.job_id)
+        assert await world.hidden(job) is ReplacementState.BEGUN
+
+    async def test_the_collection_outlives_the_job_that_moved_it(self) -> None:
+        world = World()
+        job = await reindex_job(world, passages=3)
+        await world.jobs.enqueue(job)
+        await world.run(job)
+        await erase_job(world.jobs, world.artifacts, world.passages, "a", job.job_id)
+        assert [(info.embedder, info.passages) for info in await world.passages.collections("a")] == [("other", 3)]
+
+    async def test_of_two_that_run_the_one_that_started_first_goes_on(self) -> None:
+        world = World()
+        first, second = await reindex_job(world, passages=BATCH), await reindex_job(world, passages=BATCH)
+        world.embedder = OtherEmbedder(held_at=1)
+        await world.start()
+        await world.jobs.enqueue(first)
+        async with asyncio.timeout(30):
+            await world.embedder.held.wait()
+        await world.jobs.enqueue(second)
+        async with asyncio.timeout(30):
+            await world.jobs.settle("a", second.job_id)
+        refused = await world.jobs.get("a", second.job_id)
+        assert refused.error is not None
+        assert (refused.error.code, first.job_id in refused.error.message) == ("conflict", True)
+        world.embedder.gate.set()
+        async with asyncio.timeout(30):
+            await world.jobs.settle("a", first.job_id)
+        assert (await world.jobs.get("a", first.job_id)).status is JobStatus.SUCCEEDED
 
     async def test_there_must_be_a_collection(self) -> None:
         world = World()

@@ -65,7 +65,8 @@ async def _leave_foreign_collection(folder: Path) -> None:
         )
     store = await QdrantPassageStore.open(folder)
     await store.ensure_collection("default", FOREIGN_COLLECTION, await embedder.info())
-    await store.upsert("default", FOREIGN_COLLECTION, passages, await embedder.embed_passages(FOREIGN_TEXTS))
+    vectors = await embedder.embed_passages(FOREIGN_TEXTS)
+    await store.upsert("default", FOREIGN_COLLECTION, passages, vectors, embedder=await embedder.info())
     await store.close()
 
 

@@ -1,6 +1,7 @@
 """What only embedded Qdrant can show: a process killed, a creation that broke off, a folder of the earlier format."""
 
 import asyncio
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from qdrant_client import QdrantClient, models
 from pipelines.domain.passage import SearchFilters
 from pipelines.errors import PassageStoreUnavailable
 from pipelines.fakes.models import FakeEmbedder
-from pipelines.stores.collection_names import alias_name, physical_name
+from pipelines.stores.collection_names import alias_name, physical_name, tenant_prefix
 from pipelines.stores.embedded_qdrant import EmbeddedQdrant
 from pipelines.stores.qdrant_connection import CollectionExists
 from pipelines.stores.qdrant_embedded import EmbeddedConnection
@@ -52,17 +53,66 @@ async def test_a_creation_that_broke_off_leaves_nothing(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_a_damaged_folder_is_unavailable_and_says_no_path(tmp_path: Path) -> None:
+async def test_a_damaged_shard_is_one_collection_unavailable_and_says_no_path(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     store = await QdrantPassageStore.open(tmp_path)
     await fill(store, *PASSAGES)
+    await fill(store, PASSAGES[0], tenant="z")
     await store.close()
-    for config in (tmp_path / "shards").rglob("edge_config.json"):
-        config.write_text("rubbish")
-    with pytest.raises(PassageStoreUnavailable) as refused:
-        await QdrantPassageStore.open(tmp_path)
-    assert str(tmp_path) not in str(refused.value)
-    with pytest.raises(PassageStoreUnavailable):  # and the folder is not locked by the attempt, but still damaged
-        await QdrantPassageStore.open(tmp_path)
+    for damage in (_make_engine_panic, _tear_config, _empty_segment, _lose_shard):
+        damage(shard_of(tmp_path, "a"))
+        caplog.clear()
+        store = await QdrantPassageStore.open(tmp_path)
+        for _ in range(2):
+            with pytest.raises(PassageStoreUnavailable, match="cannot be loaded") as refused:
+                await search(store, "when is the exam")
+        assert str(tmp_path) not in str(refused.value)
+        assert len([line for line in caplog.records if line.levelname == "ERROR"]) == 1
+        assert [info.passages for info in await store.collections("z")] == [1]
+        await store.close()
+    store = await QdrantPassageStore.open(tmp_path)
+    await store.delete_collection("a", "notes")
+    await fill(store, *PASSAGES)
+    assert await store.passages("a", "notes", "job-1") == PASSAGES[:3]
+    await store.close()
+
+
+def shard_of(folder: Path, tenant: str) -> Path:
+    [shard] = (folder / "shards").glob(f"{tenant_prefix(tenant)}*")
+    return shard
+
+
+def _make_engine_panic(shard: Path) -> None:
+    for status in shard.rglob("status.dat"):
+        status.write_bytes(b"")
+
+
+def _tear_config(shard: Path) -> None:
+    (shard / "edge_config.json").write_text("{")
+
+
+def _empty_segment(shard: Path) -> None:
+    for segment in shard.rglob("segment.json"):
+        segment.write_text("")
+
+
+def _lose_shard(shard: Path) -> None:
+    shutil.rmtree(shard)
+
+
+async def test_a_panic_of_the_engine_is_an_unavailable_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class PanicException(BaseException):
+        """As pyo3's, which cannot be imported."""
+
+    def panic(_: EmbeddedQdrant) -> None:
+        raise PanicException
+
+    connection = EmbeddedConnection(tmp_path)
+    monkeypatch.setattr(EmbeddedQdrant, "get_aliases", panic)
+    with pytest.raises(PassageStoreUnavailable):
+        await connection.call("get_aliases")
+    await connection.close()
 
 
 async def test_a_mistake_of_ours_is_not_called_a_failing_store(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pipelines.domain.answer import ChatRequest, Message
 from pipelines.domain.job import JobKind, JobRequest, JobStatus, NewJob
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import Embedding
-from pipelines.errors import NotFound
+from pipelines.errors import Conflict, NotFound
 from pipelines.fakes.language import ScriptedLanguageModel
 from pipelines.fakes.models import FakeEmbedder
 from pipelines.fakes.passages import InMemoryPassageStore
@@ -24,6 +24,7 @@ from pipelines.flows.process_reindex import ReindexPorts
 from pipelines.flows.reindex_collection import BATCH
 from pipelines.flows.stage_artifacts import load_result
 from pipelines.flows.submit_request import keep_request, new_request_job
+from pipelines.passage_ports import Replacement, ReplacementState
 from pipelines.stores.dbos_jobs import DbosJobQueue
 from pipelines.stores.dbos_retention import Retention
 from pipelines.stores.dbos_runner import DbosJobRunner, RunnerOptions
@@ -109,10 +110,43 @@ async def test_a_reindexing_whose_runner_goes_away_goes_on_from_its_last_note(wo
     await world.begin(successor)
 
     assert (await world.finish(job))[-1].type == "succeeded"
-    assert successor.batches == 2
+    assert successor.batches == 1  # nine were written
     [info] = await world.passages.collections("a")
     assert (info.embedder, info.passages) == ("other", 10 * BATCH)
     assert (await world.queue.get("a", job.job_id)).attempts == 2
+
+
+async def test_a_failed_reindexing_is_not_retried_while_another_one_is_under_way(world: RequestWorld) -> None:
+    await fill(world.passages, *PASSAGES)
+    failed = await world.enqueue(JobKind.REINDEX, JobRequest(features=(), collection="notes"))
+    await world.passages.delete_collection("a", "notes")
+    await world.begin(HeldEmbedder())
+    assert (await world.finish(failed))[-1].type == "failed"
+    await world.stop()
+    chat = await world.enqueue(JobKind.CHAT, QUESTION)
+    other = await world.enqueue(JobKind.REINDEX, JobRequest(features=(), collection="notes"))
+    with pytest.raises(Conflict, match=other.job_id):
+        await world.queue.retry("a", failed.job_id)
+    await world.queue.cancel("a", other.job_id)
+    assert (await world.queue.retry("a", failed.job_id)).status is JobStatus.QUEUED
+    assert (await world.queue.get("a", chat.job_id)).status is JobStatus.QUEUED
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+async def test_a_cancelled_reindexing_leaves_nothing_hidden(world: RequestWorld, cancelled: bool) -> None:
+    await fill(world.passages, *(passage(f"number{n}", job="job-3", position=n) for n in range(2 * BATCH)))
+    job = await world.enqueue(JobKind.REINDEX, JobRequest(features=(), collection="notes"))
+    held = HeldEmbedder(held_at=2)
+    await world.begin(held)
+    await asyncio.wait_for(held.held.wait(), 60)
+    if cancelled:
+        await world.queue.cancel("a", job.job_id)
+        await world.queue.settle("a", job.job_id)
+    else:
+        await world.stop()
+    replacement = Replacement(tenant="a", collection="notes", embedder=await held.info(), token=job.job_id)
+    found = await world.passages.begin_replacement(replacement)
+    assert found is (ReplacementState.BEGUN if cancelled else ReplacementState.RESUMED)
 
 
 async def test_the_database_holds_no_word_that_was_asked_or_answered(world: RequestWorld) -> None:
