@@ -114,7 +114,9 @@ def _completion(completion: Completion) -> dict[str, Any]:
 
 
 def _usage(usage: TokenUsage | None) -> dict[str, int] | None:
-    return None if usage is None else {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens}
+    return (
+        None if usage is None else {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens}
+    )
 
 
 @asynccontextmanager
