@@ -13,7 +13,7 @@ from serve_app.settings import Policy, ResilienceSettings
 
 
 class RemotePassageStore:
-    """Implements PassageStore and CollectionReplacer; reading and writing have policies of their own."""
+    """Implements PassageStore and CollectionReplacer; reading and writing have policies and breakers of their own."""
 
     def __init__(self, handle: Any, guard: Guard, resilience: ResilienceSettings) -> None:
         """Take the owner's handle."""
@@ -113,7 +113,7 @@ class RemotePassageStore:
     async def _perform(self, policy: Policy, verb: str, *arguments: Any, **options: Any) -> Any:
         try:
             return await self._guard.call(
-                "passage store",
+                "passage store" if policy is self._reading else "passage store writing",
                 policy,
                 lambda: call(self._handle.perform, verb, arguments, options),
                 unavailable=PassageStoreUnavailable,

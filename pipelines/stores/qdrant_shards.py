@@ -18,7 +18,7 @@ from pipelines.stores.qdrant_shard_upgrade import upgrade_shard
 logger = logging.getLogger(__name__)
 
 CLEAN_AT_ONCE = 2_000
-"""Passages of a shard that is freed of deleted words by the deletion itself: a quarter of a second."""
+"""Passages of a shard that is freed of deleted words by the deletion itself, which then takes about half a second."""
 
 _NOT_LOADED = (
     "this collection's files cannot be loaded, and the server's log says why: where they are damaged, put its folder "

@@ -87,3 +87,25 @@ async def test_a_search_is_refused_the_breaker_opens_and_health_shows_it(
     detailed = (await world.client.get("/health/detailed")).json()
     assert detailed["status"] == "down"
     assert detailed["breakers"] == {"passage store": "open"}
+
+
+async def test_a_store_that_only_cannot_be_written_is_still_searched(build: BuildWorld) -> None:
+    writable = False
+
+    async def perform() -> Any:
+        if writable:
+            return ()
+        raise PassageStoreUnavailable("the vector store answered with status 403")
+
+    guard = Guard()
+    store = RemotePassageStore(
+        Handle(perform), guard, ResilienceSettings(passages_search=READING, passages_write=READING)
+    )
+    for _ in range(2):
+        with pytest.raises(PassageStoreUnavailable, match="403"):
+            await store.delete_job("a", "bio", "job-1")
+    writable = True
+    assert await store.passages("a", "bio", "job-1") == ()
+    with pytest.raises(PassageStoreUnavailable, match="left alone"):
+        await store.delete_job("a", "bio", "job-1")
+    assert guard.states == {"passage store writing": "open", "passage store": "closed"}
