@@ -19,8 +19,8 @@ class RemotePassageStore:
         """Take the owner's handle."""
         self._handle = handle
         self._guard = guard
-        self._reading = resilience.passages_search
-        self._writing = resilience.passages_write
+        self._reading = ("passage store", resilience.passages_search)
+        self._writing = ("passage store writing", resilience.passages_write)
 
     async def ensure_collection(self, tenant: str, collection: str, embedder: ModelInfo) -> None:
         """Create the collection where it does not exist."""
@@ -110,11 +110,10 @@ class RemotePassageStore:
         """Drop the old vectors."""
         await self._perform(self._writing, "complete_replacement", replacement)
 
-    async def _perform(self, policy: Policy, verb: str, *arguments: Any, **options: Any) -> Any:
+    async def _perform(self, guarded: tuple[str, Policy], verb: str, *arguments: Any, **options: Any) -> Any:
         try:
             return await self._guard.call(
-                "passage store" if policy is self._reading else "passage store writing",
-                policy,
+                *guarded,
                 lambda: call(self._handle.perform, verb, arguments, options),
                 unavailable=PassageStoreUnavailable,
             )
