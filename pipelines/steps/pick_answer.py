@@ -12,7 +12,7 @@ _SHARED_WORD = 0.25
 """What the share of the question's content words that a sentence has adds to its cosine similarity (0–1)."""
 
 _QUESTION = 0.3
-"""What a sentence loses that asks itself: the nearest one to a question is often the same question."""
+"""What a sentence loses that asks itself: it rarely answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,7 @@ def pick_answer(
     """
     scores = [_score(question, *pair) for pair in zip(candidates, similarities, strict=True)]
     order = sorted(range(len(candidates)), key=lambda place: -scores[place])
+    order = [place for place in order if not _asks_the_same(question, candidates[place].text)] or order
     picked: list[Candidate] = []
     for place in order:
         new = candidates[place].text not in {chosen.text for chosen in picked}
@@ -56,8 +57,16 @@ def pick_answer(
     return " ".join(f"{citation.quote} [{citation.n}]" for citation in citations), citations
 
 
+def _asks_the_same(question: str, sentence: str) -> bool:
+    """Say whether somebody asked this very question: the nearest sentence to it, and no answer."""
+    return _asks(sentence) and content_terms(question) == content_terms(sentence)
+
+
+def _asks(sentence: str) -> bool:
+    return sentence.rstrip("\"'”’»」』)").endswith(("?", "？"))
+
+
 def _score(question: str, candidate: Candidate, similarity: float) -> float:
     wanted = content_terms(question)
     shared = len(wanted & content_terms(candidate.text)) / len(wanted) if wanted else 0.0
-    asks = candidate.text.endswith(("?", "？"))
-    return similarity + _SHARED_WORD * shared - _QUESTION * asks
+    return similarity + _SHARED_WORD * shared - _QUESTION * _asks(candidate.text)

@@ -24,6 +24,15 @@ def test_the_nearest_statement_answers_not_the_same_question() -> None:
     assert citations[0].speaker == "SPEAKER_00"
 
 
+def test_the_same_question_is_no_answer_however_near_it_is() -> None:
+    candidates = candidate_sentences(sources(EXAM), limit=10)
+    text, _ = pick_answer(ASKED, candidates, [1.0, 0.6, 0.1], sentences=3, within=0.2)
+    assert text == "The exam is on the third of May. [1]"
+    asked = passage(("“When is the exam?”", "SPEAKER_00", 0, 2))
+    text, _ = pick_answer(ASKED, candidate_sentences(sources(asked), limit=10), [1.0], sentences=3, within=0.2)
+    assert text == "“When is the exam?” [1]"  # where nothing else was said
+
+
 def test_sentences_nearly_as_good_follow_but_nothing_is_said_twice() -> None:
     candidates = candidate_sentences(sources(EXAM, TRAIN), limit=10)
     text, citations = pick_answer("What to bring?", candidates, [0, 0.5, 0.6, 0.4, 0.6], sentences=3, within=0.5)
