@@ -27,7 +27,7 @@ from pipelines.stores.qdrant_edge_records import (
     to_scored_point,
 )
 from pipelines.stores.qdrant_shard_upgrade import finish_exchanges
-from pipelines.stores.qdrant_shards import CLEAN_AT_ONCE, QdrantShards
+from pipelines.stores.qdrant_shards import QdrantShards
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +54,7 @@ class EmbeddedQdrant:
     there, and PassageStoreUnavailable for one whose files are damaged.
     """
 
-    def __init__(
-        self, folder: Path, *, measure: Callable[[Path], int] = free_bytes, clean_at_once: int = CLEAN_AT_ONCE
-    ) -> None:
+    def __init__(self, folder: Path, *, measure: Callable[[Path], int] = free_bytes) -> None:
         """Lock the folder and load what it holds; ``measure`` says how many bytes are free.
 
         Raises PassageStoreUnavailable where another process has the folder, it cannot be written, or its catalogue is
@@ -74,7 +72,7 @@ class EmbeddedQdrant:
                 shards.mkdir(exist_ok=True)
                 finish_exchanges(shards)
                 self._catalogue = QdrantCatalogue(folder, shards)
-                self._shards = QdrantShards(shards, DiskRoom(folder, measure), clean_at_once=clean_at_once)
+                self._shards = QdrantShards(shards, DiskRoom(folder, measure))
             except BaseException:
                 self._lock.release()
                 raise
@@ -169,7 +167,7 @@ class EmbeddedQdrant:
     def delete(
         self, *, collection_name: str, points_selector: models.FilterSelector | models.PointIdsList, wait: bool
     ) -> None:
-        """Delete by condition or by id; the words leave the files at once, or with ``clean`` (``QdrantShards``)."""
+        """Delete by condition or by id; the words leave the files with ``clean``."""
         if isinstance(points_selector, models.PointIdsList):
             condition: edge.Filter | None = to_id_filter(points_selector.points)
         else:

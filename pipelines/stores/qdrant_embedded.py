@@ -17,7 +17,6 @@ from pipelines.stores.disk_room import free_bytes
 from pipelines.stores.embedded_qdrant import EmbeddedQdrant
 from pipelines.stores.qdrant_engine_panic import EnginePanic, panic_as_error
 from pipelines.stores.qdrant_migration import move_from_local_mode
-from pipelines.stores.qdrant_shards import CLEAN_AT_ONCE
 
 CLEAN_PAUSE_S = 10.0
 """After so long without a deletion the files are freed of deleted words; after six times as long in any case."""
@@ -27,8 +26,8 @@ _LONGEST_PAUSES = 6
 class EmbeddedConnection:
     """Implements Connection over a folder. All calls queue for one thread.
 
-    Each is a few milliseconds long, but for freeing a large collection of deleted words (``QdrantShards.erase``): that
-    is put off until deletions pause, so that many of them cost it once.
+    Each is a few milliseconds long, but for freeing a collection's files of deleted words (``QdrantShards.erase``):
+    that is put off until deletions pause, so that many of them cost it once.
     """
 
     def __init__(
@@ -36,12 +35,11 @@ class EmbeddedConnection:
         folder: Path | str,
         *,
         measure: Callable[[Path], int] = free_bytes,
-        clean_at_once: int = CLEAN_AT_ONCE,
         pause_s: float = CLEAN_PAUSE_S,
     ) -> None:
         """Take a folder; the first call opens and locks it. ``measure`` says how many bytes are free."""
         self._folder = Path(folder)
-        self._open = partial(open_folder, self._folder, measure=measure, clean_at_once=clean_at_once)
+        self._open = partial(open_folder, self._folder, measure=measure)
         self._pause_s = pause_s
         self.cleaning: asyncio.Task[None] | None = None
         """Frees the files of what was deleted, once deletions pause."""
@@ -90,11 +88,9 @@ class EmbeddedConnection:
         await loop.run_in_executor(self._thread, self._run, "clean", {})
 
 
-def open_folder(
-    folder: Path, *, measure: Callable[[Path], int] = free_bytes, clean_at_once: int = CLEAN_AT_ONCE
-) -> EmbeddedQdrant:
+def open_folder(folder: Path, *, measure: Callable[[Path], int] = free_bytes) -> EmbeddedQdrant:
     """Lock and load a folder, and bring over what qdrant-client's local mode had written there."""
-    engine = EmbeddedQdrant(folder, measure=measure, clean_at_once=clean_at_once)
+    engine = EmbeddedQdrant(folder, measure=measure)
     try:
         move_from_local_mode(folder, engine)
     except BaseException:

@@ -1,7 +1,8 @@
 """Erased words are in no file of the embedded store's folder, whatever wrote them there and whoever was killed."""
 
+import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,41 +39,65 @@ def _left_over(folder: Path) -> list[Path]:
     return [*folder.glob("shards/*/wal"), *folder.glob("shards/.*")]
 
 
+@pytest.fixture
+async def connection(tmp_path: Path) -> AsyncIterator[EmbeddedConnection]:
+    """A folder that is freed of deleted words as soon as they are deleted."""
+    connection = EmbeddedConnection(tmp_path, pause_s=0.0)
+    yield connection
+    await connection.close()
+
+
+async def erase(connection: EmbeddedConnection, *, from_position: int = 0) -> None:
+    """Delete a job's passages, and wait until the files are freed of their words."""
+    await QdrantPassageStore(connection).delete_job("a", "notes", "job-1", from_position=from_position)
+    if connection.cleaning is not None:
+        await connection.cleaning
+
+
 @pytest.mark.parametrize("others", [OTHERS, ()], ids=["among others", "the only one"])
-async def test_the_words_of_an_erased_job_are_in_no_file(tmp_path: Path, others: tuple[Passage, ...]) -> None:
-    store = await QdrantPassageStore.open(tmp_path)
+async def test_the_words_of_an_erased_job_are_in_no_file(
+    tmp_path: Path, connection: EmbeddedConnection, others: tuple[Passage, ...]
+) -> None:
+    store = QdrantPassageStore(connection)
     await fill(store, *SPOKEN, *others)
     assert files_with(tmp_path, SECRET)
-    await store.delete_job("a", "notes", "job-1")
+    await erase(connection)
     assert files_with(tmp_path, SECRET) == []
     assert await store.passages("a", "notes", "job-2") == others
     await store.close()
     assert files_with(tmp_path, SECRET) == []
 
 
-async def test_words_that_were_overwritten_go_with_the_job(tmp_path: Path) -> None:
-    store = await QdrantPassageStore.open(tmp_path)
-    await fill(store, *SPOKEN, *OTHERS)
-    await fill(store, *PASSAGES)
-    await store.delete_job("a", "notes", "job-1")
-    assert files_with(tmp_path, SECRET) == []
-    await store.close()
-
-
-async def test_a_large_collection_is_cleaned_when_deletions_pause(tmp_path: Path) -> None:
-    connection = EmbeddedConnection(tmp_path, clean_at_once=0, pause_s=0.0)
+async def test_words_that_were_overwritten_go_with_the_job(tmp_path: Path, connection: EmbeddedConnection) -> None:
     store = QdrantPassageStore(connection)
     await fill(store, *SPOKEN, *OTHERS)
-    await store.delete_job("a", "notes", "job-1")
+    await fill(store, *PASSAGES)
+    await erase(connection)
+    assert files_with(tmp_path, SECRET) == []
+
+
+async def test_deletions_that_follow_each_other_are_cleaned_up_after_once(
+    tmp_path: Path, connection: EmbeddedConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleaned: list[EmbeddedQdrant] = []
+    clean = EmbeddedQdrant.clean
+
+    def counted(engine: EmbeddedQdrant) -> None:
+        cleaned.append(engine)
+        clean(engine)
+
+    monkeypatch.setattr(EmbeddedQdrant, "clean", counted)
+    store = QdrantPassageStore(connection)
+    await fill(store, *SPOKEN, *OTHERS)
+    await asyncio.gather(*(store.delete_job("a", "notes", "job-1", from_position=place) for place in (2, 1, 0)))
     assert connection.cleaning is not None
     await connection.cleaning
     assert files_with(tmp_path, SECRET) == []
-    assert await store.passages("a", "notes", "job-2") == OTHERS
-    await store.close()
+    assert len(cleaned) < 3
 
 
 async def test_a_collection_is_cleaned_before_its_folder_is_given_back(tmp_path: Path) -> None:
-    store = QdrantPassageStore(EmbeddedConnection(tmp_path, clean_at_once=0, pause_s=3_600.0))
+    store = QdrantPassageStore(EmbeddedConnection(tmp_path, pause_s=3_600.0))
     await fill(store, *SPOKEN, *OTHERS)
     await store.delete_job("a", "notes", "job-1")
     assert files_with(tmp_path, SECRET)
@@ -80,15 +105,14 @@ async def test_a_collection_is_cleaned_before_its_folder_is_given_back(tmp_path:
     assert files_with(tmp_path, SECRET) == []
 
 
-async def test_nothing_to_delete_writes_nothing_anew(tmp_path: Path) -> None:
-    store = await QdrantPassageStore.open(tmp_path)
-    await fill(store, *PASSAGES)
+async def test_nothing_to_delete_writes_nothing_anew(tmp_path: Path, connection: EmbeddedConnection) -> None:
+    await fill(QdrantPassageStore(connection), *PASSAGES)
     before = _segments(tmp_path)
-    await store.delete_job("a", "notes", "job-1", from_position=3)
+    await erase(connection, from_position=3)
+    assert connection.cleaning is None
     assert _segments(tmp_path) == before
-    await store.delete_job("a", "notes", "job-1", from_position=2)
+    await erase(connection, from_position=2)
     assert _segments(tmp_path) != before
-    await store.close()
 
 
 async def test_an_erasure_that_broke_off_is_finished_when_the_folder_is_opened(
@@ -114,8 +138,8 @@ async def test_a_shard_with_a_log_becomes_one_without(tmp_path: Path) -> None:
     assert await store.passages("a", "notes", "job-1") == SPOKEN
     assert (await search(store, "when is the exam"))[0].passage == SPOKEN[0]
     await store.delete_job("a", "notes", "job-1")
-    assert files_with(tmp_path, SECRET) == []
     await store.close()
+    assert files_with(tmp_path, SECRET) == []
     store = await QdrantPassageStore.open(tmp_path)
     assert await store.passages("a", "notes", "job-2") == OTHERS
     await store.close()
