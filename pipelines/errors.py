@@ -25,6 +25,7 @@ RayScribeError
 ├── DependencyError                something behind us is not answering as it should: a retry can help
 │   ├── ModelUnavailable           no model of the chain is loaded, or its replica died in the call
 │   ├── PassageStoreUnavailable    the vector store is down, slow or read-only
+│   │   └── CollectionDamaged      one collection's files cannot be read: the others can, and no retry helps
 │   ├── ArtifactStoreUnavailable   the artifact store is down, full or read-only
 │   ├── JobStoreUnavailable        the job database is down or locked
 │   └── DeadlineExceeded           the call took longer than its policy allows
@@ -202,6 +203,13 @@ class PassageStoreUnavailable(DependencyError):
     """The vector store is down, slow or read-only."""
 
     code = "passage_store_unavailable"
+
+
+class CollectionDamaged(PassageStoreUnavailable):
+    """One collection's files cannot be read: the others can, and no retry helps."""
+
+    code = "collection_damaged"
+    retryable = False
 
 
 class ArtifactStoreUnavailable(DependencyError):

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import structlog
 
 from pipelines.domain.job import JobResult, JobStatus, NewJob
+from pipelines.errors import RayScribeError
 from serve_app.services import MetricsSink
 
 logger = structlog.get_logger()
@@ -42,3 +43,7 @@ class MeasuringObserver:
             self._metrics.count("citations_removed", chat["removed_citations"], reason="unfounded")
         for fallback in result.degraded:
             self._metrics.count("fallbacks", stage=fallback.stage, used=fallback.used)
+
+    def erasure_failed(self, error: Exception) -> None:
+        """Count it by the error's code."""
+        self._metrics.count("job_erasures_failed", code=getattr(error, "code", RayScribeError.code))

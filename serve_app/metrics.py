@@ -25,6 +25,9 @@ class Metric:
 
 METRICS: dict[str, Metric] = {
     "jobs_submitted": Metric(kind="counter", description="Jobs acknowledged.", labels=("priority",)),
+    "job_erasures_failed": Metric(
+        kind="counter", description="Expired jobs that could not be erased this time.", labels=("code",)
+    ),
     "jobs_ended": Metric(kind="counter", description="Jobs that ended.", labels=("status",)),
     "job_rtf": Metric(kind="histogram", description="Processing seconds by second of audio.", buckets=_RATIOS),
     "stage_seconds": Metric(

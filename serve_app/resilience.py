@@ -203,4 +203,5 @@ def _can_begin_again(error: BaseException) -> bool:
 
 
 def _is_not_the_dependency(error: BaseException) -> bool:
-    return not isinstance(error, DependencyError)
+    """What no retry can help is a fault of one request or one collection: the others must not be refused for it."""
+    return not (isinstance(error, DependencyError) and error.retryable)

@@ -144,3 +144,5 @@ class CollectionInfo:
     embedder_hash: str
     vector_size: int
     languages: tuple[str, ...] = ()
+    damaged: bool = False
+    """Its files cannot be read: how many passages it has is not known, and searches of it fail."""

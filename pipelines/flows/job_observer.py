@@ -17,6 +17,10 @@ class JobObserver(Protocol):
         """Hear that a job ended; ``result`` where it succeeded. A job whose end a crash hid is heard of twice."""
         ...
 
+    def erasure_failed(self, error: Exception) -> None:
+        """Hear that a job which is due to be erased is still there."""
+        ...
+
 
 class NoObserver:
     """Hears nothing."""
@@ -26,4 +30,7 @@ class NoObserver:
         return nullcontext()
 
     def ended(self, status: JobStatus, result: JobResult | None) -> None:
+        """Forget it."""
+
+    def erasure_failed(self, error: Exception) -> None:
         """Forget it."""

@@ -4,13 +4,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from dbos import DBOS, DBOSClient
 
-from pipelines.errors import NotFound
+from pipelines.errors import JobStoreUnavailable, NotFound
 from pipelines.flows.erase_job import erase_job
+from pipelines.flows.job_failure import place_of
+from pipelines.flows.job_observer import JobObserver, NoObserver
 from pipelines.passage_ports import PassageStore
 from pipelines.ports import ArtifactStore, JobQueue
 from pipelines.stores.artifact_leftovers import KeepsHouse, sweep_leftovers
@@ -33,6 +35,7 @@ class Retention:
     passages: PassageStore | None
     keep_s: float | None
     """None: jobs are kept."""
+    observer: JobObserver = field(default_factory=NoObserver)
 
     def schedule(self, cron: str) -> None:
         """Register the workflow and its schedule. Blocking; call it before the launch of DBOS."""
@@ -46,7 +49,11 @@ class Retention:
         )
 
     async def erase_expired(self) -> int:
-        """Erase expired jobs, the records of earlier erasures, and leftovers; return how many jobs."""
+        """Erase expired jobs, the records of earlier erasures, and leftovers; return how many jobs.
+
+        A job that cannot be erased now is told to the observer and left to the next time. Raises JobStoreUnavailable
+        and ArtifactStoreUnavailable.
+        """
         erased = 0 if self.keep_s is None else await self._erase_jobs(_ago(self.keep_s))
         await asyncio.to_thread(self._forget_erasures, _ago(_RECORDS_S if self.keep_s is None else self.keep_s))
         if isinstance(self.artifacts, KeepsHouse):
@@ -55,15 +62,29 @@ class Retention:
         return erased
 
     async def _erase_jobs(self, before: str) -> int:
-        erased = 0
-        while expired := await asyncio.to_thread(self._expired, before):
+        erased = left = 0
+        while expired := await asyncio.to_thread(self._expired, before, left):
             for tenant, job_id in expired:
-                try:
-                    await erase_job(self.queue, self.artifacts, self.passages, tenant, job_id)
+                if await self._erase(tenant, job_id):
                     erased += 1
-                except NotFound:
-                    logger.info("job %s was erased by somebody else", job_id)
+                else:
+                    left += 1
         return erased
+
+    async def _erase(self, tenant: str, job_id: str) -> bool:
+        """Erase one job; whatever is wrong with it must not keep the others. Raises JobStoreUnavailable."""
+        try:
+            await erase_job(self.queue, self.artifacts, self.passages, tenant, job_id)
+        except JobStoreUnavailable:
+            raise
+        except NotFound:
+            logger.info("job %s was erased by somebody else", job_id)
+            return False
+        except Exception as error:
+            logger.warning("job %s has expired and cannot be erased: %s", job_id, place_of(error))
+            self.observer.erasure_failed(error)
+            return False
+        return True
 
     async def _known_jobs(self, job_ids: Sequence[str]) -> frozenset[str]:
         known: set[str] = set()
@@ -75,9 +96,16 @@ class Retention:
             known.update(status.workflow_id for status in found)
         return frozenset(known)
 
-    def _expired(self, before: str) -> list[tuple[str, str]]:
+    def _expired(self, before: str, skipped: int) -> list[tuple[str, str]]:
+        """List the next expired jobs, after as many as have been left where they are."""
         found = self.client.list_workflows(
-            name=WORKFLOW, status=ENDED, completed_before=before, limit=_BATCH, load_input=False, load_output=False
+            name=WORKFLOW,
+            status=ENDED,
+            completed_before=before,
+            limit=_BATCH,
+            offset=skipped,
+            load_input=False,
+            load_output=False,
         )
         return [(str(status.authenticated_user), status.workflow_id) for status in found]
 

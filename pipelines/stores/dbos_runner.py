@@ -172,6 +172,7 @@ class DbosJobRunner:
             artifacts=self._ports.artifacts,
             passages=self._ports.passages,
             keep_s=self._options.keep_results_s,
+            observer=self._options.observer,
         ).schedule(HOURLY)
 
     def _config(self) -> DBOSConfig:

@@ -51,7 +51,7 @@ class EmbeddedQdrant:
     """The calls of qdrant-client that our store makes, by the same names, for one thread.
 
     What is written is on the disk when a call returns. Every call raises CollectionMissing for a collection that is not
-    there, and PassageStoreUnavailable for one whose files are damaged.
+    there, and CollectionDamaged for one whose files are.
     """
 
     def __init__(self, folder: Path, *, measure: Callable[[Path], int] = free_bytes) -> None:

@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from qdrant_client import models
 
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import CollectionInfo
-from pipelines.errors import EmbedderMismatch, NotFound
+from pipelines.errors import CollectionDamaged, EmbedderMismatch, NotFound
 from pipelines.stores.collection_names import alias_name, is_replacement, physical_name, tenant_prefix
 from pipelines.stores.qdrant_connection import CollectionExists, CollectionMissing, Connection
 from pipelines.stores.qdrant_records import DENSE, PAYLOAD_INDEXES, SPARSE
@@ -210,16 +210,19 @@ class QdrantCollections:
 
     async def _described(self, metadata: dict[str, Any]) -> CollectionInfo:
         name = metadata["physical"]
-        passages = await self.count(name)
-        languages = await self._connection.call("facet", collection_name=name, key="language", limit=_MAX_LANGUAGES)
-        return CollectionInfo(
+        info = CollectionInfo(
             name=metadata["collection"],
-            passages=passages,
+            passages=0,
             embedder=metadata["embedder"],
             embedder_hash=metadata["embedder_hash"],
             vector_size=metadata["vector_size"],
-            languages=tuple(sorted(str(hit.value) for hit in languages.hits)),
         )
+        try:
+            passages = await self.count(name)
+            languages = await self._connection.call("facet", collection_name=name, key="language", limit=_MAX_LANGUAGES)
+        except CollectionDamaged:
+            return replace(info, damaged=True)
+        return replace(info, passages=passages, languages=tuple(sorted(str(hit.value) for hit in languages.hits)))
 
     async def _metadata(self, name: str) -> dict[str, Any]:
         info = await self._connection.call("get_collection", collection_name=name)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import qdrant_edge as edge
 
-from pipelines.errors import PassageStoreUnavailable
+from pipelines.errors import CollectionDamaged, PassageStoreUnavailable
 from pipelines.stores.disk_room import DiskRoom, allocated_bytes
 from pipelines.stores.qdrant_engine_panic import panic_as_error
 from pipelines.stores.qdrant_shard_upgrade import upgrade_shard
@@ -53,9 +53,11 @@ class QdrantShards:
         self._unclean.add(name)  # cleaning has nothing to do, at no cost, but after a kill
 
     def get(self, name: str) -> edge.EdgeShard:
-        """Return a shard. Raises PassageStoreUnavailable where it could not be loaded."""
+        """Return a shard. Raises CollectionDamaged, or PassageStoreUnavailable where there was no room to load it."""
+        if name in self._missing:
+            raise PassageStoreUnavailable(self._missing[name])
         if name not in self._loaded:
-            raise PassageStoreUnavailable(self._missing.get(name, _NOT_LOADED))
+            raise CollectionDamaged(_NOT_LOADED)
         return self._loaded[name]
 
     def create(self, name: str, config: edge.EdgeConfig) -> edge.EdgeShard:

@@ -35,6 +35,8 @@ class CollectionBody(BaseModel):
     embedder_hash: str
     vector_size: int
     languages: list[str]
+    damaged: bool
+    """Its files cannot be read: nothing in it is counted or found until it is put back from a backup, or deleted."""
 
 
 class CollectionList(BaseModel):
@@ -119,4 +121,5 @@ def _body(collection: CollectionInfo) -> CollectionBody:
         embedder_hash=collection.embedder_hash,
         vector_size=collection.vector_size,
         languages=list(collection.languages),
+        damaged=collection.damaged,
     )

@@ -62,6 +62,7 @@ ANSWERS: Mapping[type[BaseException], Answer] = {
     errors.UnsupportedMedia: Answer(status=415, type="invalid_request_error"),
     errors.AudioTooShort: Answer(status=422, type="invalid_request_error"),
     errors.Overloaded: Answer(status=429, type="rate_limit_error", retry_after_s=1.0),
+    errors.CollectionDamaged: Answer(status=503, type="server_error"),
     errors.DependencyError: Answer(status=503, type="server_error", retry_after_s=5.0),
     errors.ModelError: Answer(status=503, type="server_error", retry_after_s=5.0),
     Exception: Answer(status=500, type="server_error"),

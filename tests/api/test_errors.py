@@ -41,6 +41,7 @@ class TaskError(errors.QueueFull):
         (errors.RateLimited("m"), 429, "rate_limit_error", "rate_limited"),
         (errors.ModelUnavailable("m"), 503, "server_error", "model_unavailable"),
         (errors.PassageStoreUnavailable("m"), 503, "server_error", "passage_store_unavailable"),
+        (errors.CollectionDamaged("m"), 503, "server_error", "collection_damaged"),
         (errors.DeadlineExceeded("m"), 503, "server_error", "deadline_exceeded"),
         (errors.GenerationInvalid("m"), 503, "server_error", "generation_invalid"),
         (BodyStalled("m"), 408, "invalid_request_error", "request_timeout"),

@@ -5,6 +5,7 @@ import structlog
 from pipelines.domain.audio import Recording
 from pipelines.domain.job import JobMetrics, JobResult, JobStatus
 from pipelines.domain.model import Degradation
+from pipelines.errors import CollectionDamaged
 from serve_app.job_observer import MeasuringObserver
 from serve_app.metrics import METRICS
 from tests.flows.recordings import new_job
@@ -55,6 +56,16 @@ def test_a_failure_is_counted() -> None:
     ledger = Ledger()
     MeasuringObserver(ledger).ended(JobStatus.FAILED, None)
     assert ledger.entries == [("jobs_ended", 1.0, {"status": "failed"})]
+
+
+def test_a_job_that_cannot_be_erased_is_counted_by_its_error() -> None:
+    ledger = Ledger()
+    for error in (CollectionDamaged("its files cannot be read"), ZeroDivisionError()):
+        MeasuringObserver(ledger).erasure_failed(error)
+    assert ledger.entries == [
+        ("job_erasures_failed", 1.0, {"code": "collection_damaged"}),
+        ("job_erasures_failed", 1.0, {"code": "internal_error"}),
+    ]
 
 
 def test_citations_that_a_chat_lost_are_counted() -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 import pytest
 
 from pipelines.errors import (
+    CollectionDamaged,
     DeadlineExceeded,
     DependencyError,
     InvalidRequest,
@@ -271,3 +272,13 @@ async def test_closing_a_stream_closes_what_it_came_from_and_says_nothing_about_
 
 async def test_a_stream_of_nothing_is_nothing() -> None:
     assert await read(Guard(), Streams(()), QUICK) == []
+
+
+async def test_one_damaged_collection_does_not_close_the_store_to_the_others() -> None:
+    guard = Guard()
+    attempt, calls = failing(*[CollectionDamaged("its files cannot be read")] * 3)
+    for _ in range(3):
+        with pytest.raises(CollectionDamaged):
+            await guard.call("passage store", TWICE, attempt)
+    assert len(calls) == 3
+    assert await guard.call("passage store", TWICE, attempt) == "answer"

@@ -12,9 +12,9 @@ import pytest
 from filelock import FileLock
 
 from pipelines.domain.audio import Window
-from pipelines.domain.job import Feature, JobEvent, JobFilters, JobResult, JobStatus, NewJob
+from pipelines.domain.job import Feature, Job, JobEvent, JobFilters, JobResult, JobStatus, NewJob
 from pipelines.domain.transcript import TranscriptionOptions, WindowTranscript
-from pipelines.errors import JobStoreUnavailable, ModelUnavailable, NotFound
+from pipelines.errors import CollectionDamaged, JobStoreUnavailable, ModelUnavailable, NotFound
 from pipelines.fakes.models import FakeTranscriber
 from pipelines.fakes.passages import InMemoryPassageStore
 from pipelines.fakes.stores import InMemoryArtifactStore
@@ -239,6 +239,9 @@ class Diary:
     def ended(self, status: JobStatus, result: JobResult | None) -> None:
         self.lines.append(f"{status.value} {result is not None}")
 
+    def erasure_failed(self, error: Exception) -> None:
+        self.lines.append(f"erasure failed {getattr(error, 'code', None)}")
+
 
 class TestObserver:
     async def test_it_hears_how_jobs_end(self, world: World) -> None:
@@ -304,6 +307,46 @@ class TestContents:
         assert await store.list_keys(f"acme/{old.job_id}") == ()
         assert await passages.passages("acme", "biology", old.job_id) == ()
         assert await world.status(waiting) is JobStatus.QUEUED
+
+    async def test_a_job_that_cannot_be_erased_keeps_no_other(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class DamagedCollection(InMemoryPassageStore):
+            async def delete_job(self, tenant: str, collection: str, job_id: str, *, from_position: int = 0) -> None:
+                if job_id == damaged.job_id:
+                    raise CollectionDamaged("this collection's files cannot be loaded")
+                await super().delete_job(tenant, collection, job_id, from_position=from_position)
+
+        async def lose(tenant: str, job_id: str) -> Job:
+            if job_id == lost.job_id:
+                raise NotFound("there is no such job")
+            return await found(tenant, job_id)
+
+        store, diary, found = InMemoryArtifactStore(), Diary(), world.queue.get
+        damaged, lost, good, last = jobs = [new_job() for _ in range(4)]
+        for job in jobs:
+            await world.queue.enqueue(job)
+        await world.launch(await fake_ports(store))
+        for job in jobs:
+            await world.finish(job)
+        await world.stop()
+        monkeypatch.setattr("pipelines.stores.dbos_retention._BATCH", 1)
+        monkeypatch.setattr(world.queue, "get", lose)
+        retention = Retention(
+            client=world.queue.database.client,
+            queue=world.queue,
+            artifacts=store,
+            passages=DamagedCollection(),
+            keep_s=-60.0,
+            observer=diary,
+        )
+        async with asyncio.timeout(30):
+            assert await retention.erase_expired() == 2
+        page = await world.queue.list_jobs("acme", JobFilters(), cursor=None, limit=10)
+        assert {job.job_id for job in page.jobs} == {damaged.job_id, lost.job_id}
+        assert diary.lines == ["erasure failed collection_damaged"]
+        assert not await store.list_keys(f"acme/{good.job_id}")
+        assert not await store.list_keys(f"acme/{last.job_id}")
 
     async def test_leftovers_go_though_jobs_are_kept(self, world: World, tmp_path: Path) -> None:
         store, waiting = FsspecArtifactStore(str(tmp_path / "artifacts")), new_job(RAW)

@@ -10,9 +10,9 @@ import pytest
 from qdrant_client import QdrantClient, models
 
 from pipelines.domain.passage import SearchFilters
-from pipelines.errors import PassageStoreUnavailable
+from pipelines.errors import CollectionDamaged, PassageStoreUnavailable
 from pipelines.fakes.models import FakeEmbedder
-from pipelines.stores.collection_names import alias_name, physical_name, tenant_prefix
+from pipelines.stores.collection_names import alias_name, physical_name
 from pipelines.stores.embedded_qdrant import EmbeddedQdrant
 from pipelines.stores.qdrant_connection import CollectionExists
 from pipelines.stores.qdrant_embedded import EmbeddedConnection
@@ -59,17 +59,23 @@ async def test_a_damaged_shard_is_one_collection_unavailable_and_says_no_path(
     store = await QdrantPassageStore.open(tmp_path)
     await fill(store, *PASSAGES)
     await fill(store, PASSAGES[0], tenant="z")
+    await fill(store, PASSAGES[0], collection="other")
     await store.close()
     for damage in (_make_engine_panic, _tear_config, _empty_segment, _lose_shard):
         damage(shard_of(tmp_path, "a"))
         caplog.clear()
         store = await QdrantPassageStore.open(tmp_path)
         for _ in range(2):
-            with pytest.raises(PassageStoreUnavailable, match="cannot be loaded") as refused:
+            with pytest.raises(CollectionDamaged, match="cannot be loaded") as refused:
                 await search(store, "when is the exam")
         assert str(tmp_path) not in str(refused.value)
         assert len([line for line in caplog.records if line.levelname == "ERROR"]) == 1
         assert [info.passages for info in await store.collections("z")] == [1]
+        listed = await store.collections("a")
+        assert [(info.name, info.passages, info.damaged) for info in listed] == [
+            ("notes", 0, True),
+            ("other", 1, False),
+        ]
         await store.close()
     store = await QdrantPassageStore.open(tmp_path)
     await store.delete_collection("a", "notes")
@@ -79,7 +85,7 @@ async def test_a_damaged_shard_is_one_collection_unavailable_and_says_no_path(
 
 
 def shard_of(folder: Path, tenant: str) -> Path:
-    [shard] = (folder / "shards").glob(f"{tenant_prefix(tenant)}*")
+    [shard] = (folder / "shards").glob(f"{alias_name(tenant, 'notes')}*")
     return shard
 
 
