@@ -207,7 +207,8 @@ class JobEvent:
     id: int
     type: EventType
     data: Mapping[str, object] = field(default_factory=dict)
-    """JSON-able. ``stage``: stage, progress. ``window``: start_s, end_s, text. ``failed``: the error."""
+    """JSON-able. ``stage``: stage, progress. ``failed``: the error. ``window``: start_s, end_s, and where its text is
+    kept (artifact, window), since the job database holds no words; ``read_job.job_events`` puts the text there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

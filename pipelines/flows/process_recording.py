@@ -108,7 +108,7 @@ class _JobRun:
     async def _on_window(self, window: WindowTranscript) -> None:
         if self._duration_s:
             self._progress.advance(Stage.TRANSCRIBE, min(0.99, window.end_s / self._duration_s))
-        await self._emit("window", start_s=window.start_s, end_s=window.end_s, text=window.text)
+        await self._emit("window", start_s=window.start_s, end_s=window.end_s, **self._stages.place_of(window))
 
     async def _emit(self, event_type: str, **data: object) -> None:
         stage = self._progress.stage

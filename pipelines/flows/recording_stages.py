@@ -27,6 +27,7 @@ from pipelines.flows.stage_artifacts import (
     made_once,
 )
 from pipelines.flows.transcribe_recording import transcribe_recording
+from pipelines.flows.transcription_waves import wave_key
 from pipelines.ports import Diarizer
 from pipelines.steps.assign_speakers import assign_speakers
 
@@ -67,7 +68,7 @@ class RecordingStages:
                 self._options.windowing,
                 on_window=on_window,
                 artifacts=self._ports.artifacts,
-                prefix=f"{self._job.tenant}/{self._job.job_id}/transcribe",
+                prefix=self._waves(),
             )
             check_duration(report.transcript.duration_s, self._job.request, self._options)
             # Asked at the end: a model may be replaced while it works.
@@ -75,6 +76,10 @@ class RecordingStages:
 
         done = await made_once(self._ports.artifacts, self._key(Stage.TRANSCRIBE), Transcribed, make)
         return {**self._reference(Stage.TRANSCRIBE, done.seconds), "windows": done.report.windows}
+
+    def place_of(self, window: WindowTranscript) -> dict[str, object]:
+        """Return where a window's text is kept: what may be said of it in the job database, which holds no words."""
+        return {"artifact": wave_key(self._waves(), window.index), "window": window.index}
 
     async def diarize(self) -> Mapping[str, object]:
         """Find out who speaks when."""
@@ -205,6 +210,9 @@ class RecordingStages:
         if record is None:
             raise ArtifactNotFound(f"the output of the stage {stage.value} is missing")
         return record
+
+    def _waves(self) -> str:
+        return f"{self._job.tenant}/{self._job.job_id}/transcribe"
 
     def _key(self, stage: Stage) -> str:
         return artifact_key(self._job.tenant, self._job.job_id, stage.value)

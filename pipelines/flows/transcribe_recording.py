@@ -51,9 +51,9 @@ async def transcribe_recording(
     """Transcribe the artifact; silence gives an empty transcript.
 
     At most ``max_in_flight`` windows (default: two of the model's batches) are being decoded at once. ``on_window``
-    hears of each window in order, not of those that an earlier run finished: with ``artifacts``, finished windows are
-    kept in waves under ``prefix``, and skipped on the next run. Raises AudioTooShort (less audio than
-    ``min_duration_s``, counted), and as RecordingReader.windows and Transcriber.transcribe do.
+    hears of each window in order: with ``artifacts``, after it was kept in a wave under ``prefix``. What an earlier run
+    kept is skipped, and only its last window heard of again. Raises AudioTooShort (less audio than ``min_duration_s``,
+    counted), and as RecordingReader.windows and Transcriber.transcribe do.
     """
     model = await transcriber.info()
     windowing = _suited(windowing or WindowingOptions(), model)
@@ -88,6 +88,8 @@ class _Run:
     async def transcribe(self, language: str | None, *, at_once: int, on_window: OnWindow | None) -> None:
         """Decode all windows that no earlier run finished."""
         earlier = await self._waves.load()
+        if earlier and on_window is not None:  # whoever is killed after keeping a window has told nobody
+            await on_window(earlier[-1].transcript)
         language = language or (earlier[0].transcript.language if earlier else None)
         async with aclosing(self._windows(first_index=len(earlier))) as windows:
             head = [] if language else await _take(windows, LANGUAGE_WINDOWS)

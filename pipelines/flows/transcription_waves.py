@@ -1,5 +1,6 @@
-"""Finished windows on their way to the artifact store: what a restarted transcription need not decode again."""
+"""Finished windows in the artifact store: what a restarted transcription need not decode again, and events point at."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,13 +23,16 @@ class FinishedWindow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wave:
-    """Sixteen windows in a row, written as one artifact: ``{prefix}/wave-0007.json`` holds windows 112 to 127."""
+    """Up to sixteen windows in a row, one artifact: ``{prefix}/wave-0007.json`` holds windows 112 to 127.
+
+    It is written anew with each window that it takes, so that a window is stored before anybody hears of it.
+    """
 
     windows: tuple[FinishedWindow, ...]
 
 
 class TranscriptionWaves:
-    """All finished windows of one recording, in order. Full waves are written; the rest is in flight."""
+    """All finished windows of one recording, in order, each of them written."""
 
     def __init__(self, artifacts: ArtifactStore | None, prefix: str) -> None:
         self._artifacts = artifacts
@@ -36,21 +40,24 @@ class TranscriptionWaves:
         self.windows: list[FinishedWindow] = []
 
     async def load(self) -> Sequence[FinishedWindow]:
-        """Read the waves of an earlier run, up to the first that is missing, and return their windows."""
-        while self._artifacts is not None:
+        """Read the waves of an earlier run, up to the first that is missing or not full, and return their windows."""
+        while self._artifacts is not None and len(self.windows) % WAVE_WINDOWS == 0:
             try:
-                data = await self._artifacts.read(self._key(len(self.windows) // WAVE_WINDOWS))
+                data = await self._artifacts.read(wave_key(self._prefix, len(self.windows)))
             except ArtifactNotFound:
                 break
-            self.windows.extend(from_json(Wave, data).windows)
+            self.windows.extend((await asyncio.to_thread(from_json, Wave, data)).windows)
         return tuple(self.windows)
 
     async def add(self, window: FinishedWindow) -> None:
-        """Take the next window; every sixteenth completes a wave, which is written."""
+        """Take the next window, and write its wave as far as it goes."""
+        index = len(self.windows)
         self.windows.append(window)
-        if self._artifacts is not None and len(self.windows) % WAVE_WINDOWS == 0:
-            wave = Wave(windows=tuple(self.windows[-WAVE_WINDOWS:]))
-            await self._artifacts.write(self._key(len(self.windows) // WAVE_WINDOWS - 1), to_json(wave))
+        if self._artifacts is not None:
+            wave = Wave(windows=tuple(self.windows[index - index % WAVE_WINDOWS :]))
+            await self._artifacts.write(wave_key(self._prefix, index), await asyncio.to_thread(to_json, wave))
 
-    def _key(self, number: int) -> str:
-        return f"{self._prefix}/wave-{number:04d}.json"
+
+def wave_key(prefix: str, index: int) -> str:
+    """Return the key of the wave that holds the window of this index."""
+    return f"{prefix}/wave-{index // WAVE_WINDOWS:04d}.json"

@@ -16,6 +16,7 @@ from pipelines.stores.dbos_records import APPLICATION, JsonSerializer
 P = ParamSpec("P")
 ResultT = TypeVar("ResultT")
 _POOL_SIZE = 8
+_READERS_LEAVE_MS = 500
 
 
 def is_sqlite(database_url: str) -> bool:
@@ -41,7 +42,7 @@ class JobDatabase:
     def open(cls, database_url: str, busy_timeout_s: float) -> "JobDatabase":
         """Create or migrate the database and connect to it. Blocking. A locked one is waited for."""
         DBOS.migrate(database_url)
-        engine = _engine(database_url, busy_timeout_s)
+        engine = open_engine(database_url, busy_timeout_s)
         client = DBOSClient(
             system_database_engine=engine,
             system_database_url=database_url,
@@ -56,13 +57,31 @@ class JobDatabase:
         """True for SQLite: one runner, one machine."""
         return is_sqlite(self.url)
 
+    def delete(self, job_id: str) -> None:
+        """Remove a job's record and events, and on SQLite their bytes, which its log keeps. Blocking."""
+        self.client.delete_workflow(job_id)
+        self.forget()
+
+    def forget(self) -> None:
+        """Empty SQLite's log of what was deleted; where a reader is in the way, the next call does it. Blocking."""
+        if not self.embedded:
+            return
+        with self.engine.connect() as connection:
+            waits = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={_READERS_LEAVE_MS}")
+            try:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                connection.exec_driver_sql(f"PRAGMA busy_timeout={waits}")
+
     def close(self) -> None:
         """Release all connections. Blocking."""
         self.client.destroy()
         self.engine.dispose()
 
 
-def _engine(database_url: str, timeout_s: float) -> sqlalchemy.Engine:
+def open_engine(database_url: str, timeout_s: float) -> sqlalchemy.Engine:
+    """Return connections that wait ``timeout_s`` for a lock, and on SQLite overwrite what they delete or replace."""
     if not is_sqlite(database_url):
         url = sqlalchemy.make_url(database_url).set(drivername="postgresql+psycopg")
         return sqlalchemy.create_engine(url, pool_size=_POOL_SIZE, pool_pre_ping=True, pool_timeout=timeout_s)
@@ -73,6 +92,7 @@ def _engine(database_url: str, timeout_s: float) -> sqlalchemy.Engine:
         connection.isolation_level = "IMMEDIATE"
         connection.execute(f"PRAGMA busy_timeout={round(timeout_s * 1000)}")
         connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA secure_delete=ON")
         connection.execute("PRAGMA journal_mode=WAL")  # readers then never wait for the runner's writes
 
     return engine

@@ -224,7 +224,7 @@ class DbosJobQueue:
 
     def _erase(self, tenant: str, job_id: str) -> None:
         self._owned(tenant, job_id)
-        self._client.delete_workflow(job_id)
+        self.database.delete(job_id)
 
 
 def terminal_event(event_id: int, job: Job) -> JobEvent:

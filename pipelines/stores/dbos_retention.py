@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from dbos import DBOS, DBOSClient
+from dbos import DBOS
 
 from pipelines.errors import JobStoreUnavailable, NotFound
 from pipelines.flows.erase_job import erase_job
@@ -16,6 +16,7 @@ from pipelines.flows.job_observer import JobObserver, NoObserver
 from pipelines.passage_ports import PassageStore
 from pipelines.ports import ArtifactStore, JobQueue
 from pipelines.stores.artifact_leftovers import KeepsHouse, sweep_leftovers
+from pipelines.stores.dbos_database import JobDatabase
 from pipelines.stores.dbos_records import ENDED, WORKFLOW
 
 ERASURE = "erase_expired_jobs"
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 class Retention:
     """Erases what ended more than ``keep_s`` ago, with all that belongs to it; and leftovers of killed processes."""
 
-    client: DBOSClient
+    database: JobDatabase
     queue: JobQueue
     artifacts: ArtifactStore
     passages: PassageStore | None
@@ -44,7 +45,7 @@ class Retention:
             await DBOS.run_step_async({"name": "erase"}, self.erase_expired)
 
         DBOS.workflow(name=ERASURE)(erase_expired)
-        self.client.apply_schedules(
+        self.database.client.apply_schedules(
             [{"schedule_name": ERASURE, "workflow_name": ERASURE, "schedule": cron, "context": None}]
         )
 
@@ -91,14 +92,14 @@ class Retention:
         for start in range(0, len(job_ids), _BATCH):
             batch = list(job_ids[start : start + _BATCH])
             found = await asyncio.to_thread(
-                self.client.list_workflows, workflow_ids=batch, load_input=False, load_output=False
+                self.database.client.list_workflows, workflow_ids=batch, load_input=False, load_output=False
             )
             known.update(status.workflow_id for status in found)
         return frozenset(known)
 
     def _expired(self, before: str, skipped: int) -> list[tuple[str, str]]:
         """List the next expired jobs, after as many as have been left where they are."""
-        found = self.client.list_workflows(
+        found = self.database.client.list_workflows(
             name=WORKFLOW,
             status=ENDED,
             completed_before=before,
@@ -110,10 +111,11 @@ class Retention:
         return [(str(status.authenticated_user), status.workflow_id) for status in found]
 
     def _forget_erasures(self, before: str) -> None:
-        found = self.client.list_workflows(
+        found = self.database.client.list_workflows(
             name=ERASURE, status=ENDED, completed_before=before, load_input=False, load_output=False
         )
-        self.client.delete_workflows([status.workflow_id for status in found])
+        self.database.client.delete_workflows([status.workflow_id for status in found])
+        self.database.forget()
 
 
 def _ago(seconds: float) -> str:

@@ -19,7 +19,7 @@ from pipelines.flows.recording_ports import ProcessingOptions, RecordingPorts
 from pipelines.flows.stage_artifacts import load_result
 from pipelines.flows.stage_plan import WORKFLOW_VERSION
 from pipelines.steps.check_queue_room import QueueLimits
-from pipelines.stores.dbos_database import JobDatabase, is_sqlite, sqlite_path
+from pipelines.stores.dbos_database import JobDatabase, is_sqlite, open_engine, sqlite_path
 from pipelines.stores.dbos_jobs import DbosJobQueue
 from pipelines.stores.dbos_reaper import Reaper
 from pipelines.stores.dbos_records import APPLICATION, QUEUE, WORKFLOW, JsonSerializer, now
@@ -78,6 +78,8 @@ class DbosJobRunner:
         self._flows = job_flows(ports, _with_sight_of_jobs(requests, database), options.processing)
         self._options = options
         self._lock = lock
+        self._engine = open_engine(database.url, _BUSY_TIMEOUT_S) if lock else None
+        """DBOS's connections to SQLite: its own would leave behind what they overwrite."""
         self._executor_id = options.executor_id or (_HEIR if lock else f"{_HEIR}-{uuid.uuid4().hex}")
         self._reaper = None
         if lock is None:
@@ -130,6 +132,8 @@ class DbosJobRunner:
         if self._reaper is not None:
             await asyncio.to_thread(self._reaper.close)
         await asyncio.to_thread(self._database.close)
+        if self._engine is not None:
+            await asyncio.to_thread(self._engine.dispose)
         if self._lock is not None:
             self._lock.release()
 
@@ -167,7 +171,7 @@ class DbosJobRunner:
 
     def _schedule_erasure(self) -> None:
         Retention(
-            client=self._database.client,
+            database=self._database,
             queue=DbosJobQueue(self._database, QueueLimits()),
             artifacts=self._ports.artifacts,
             passages=self._ports.passages,
@@ -179,6 +183,7 @@ class DbosJobRunner:
         return DBOSConfig(
             name=APPLICATION,
             system_database_url=self._database.url,
+            system_database_engine=self._engine,
             executor_id=self._executor_id,
             application_version=self._options.version,
             serializer=JsonSerializer(),

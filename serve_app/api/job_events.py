@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from pipelines.domain.job import JobEvent
 from pipelines.errors import InvalidRequest
+from pipelines.flows import read_job
 from serve_app.api.authentication import JobReader
 from serve_app.api.context import ServicesOf
 from serve_app.api.documentation import error_answers
@@ -43,7 +44,8 @@ async def job_events(
     if resumed and job.status.ended and await _is_empty(services.jobs.events(caller.tenant, job_id, after=after)):
         # What an EventSource takes for the end; an empty stream it would ask for again and again.
         return Response(status_code=204)
-    return EventStreamResponse(_encode(services.jobs.events(caller.tenant, job_id, after=after)))
+    events = read_job.job_events(services.jobs, services.artifacts, caller.tenant, job_id, after=after)
+    return EventStreamResponse(_encode(events))
 
 
 async def _is_empty(events: AsyncGenerator[JobEvent, None]) -> bool:

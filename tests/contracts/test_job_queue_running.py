@@ -41,7 +41,7 @@ class TestRunning:
         assert types[-1] == "succeeded"
         assert types.count("started") == types.count("succeeded") == 1
         windows = [event.data for event in events if event.type == "window"]
-        assert [window["text"] for window in windows] == [utterance.text for utterance in DIALOGUE]
+        assert [window["window"] for window in windows] == list(range(len(DIALOGUE)))
         progress = [event.data["progress"] for event in events if "progress" in event.data]
         assert progress == sorted(progress)  # type: ignore[type-var]  # numbers
         seen = await harness.queue.get(job.tenant, job.job_id)

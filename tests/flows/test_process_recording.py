@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pipelines.domain.audio import Window
+from pipelines.domain.encoding import from_json
 from pipelines.domain.job import Feature, JobRequest, JobResult, NewJob
 from pipelines.domain.model import Degradation, ModelInfo
 from pipelines.domain.transcript import (
@@ -28,6 +29,7 @@ from pipelines.flows.job_failure import JobFailed
 from pipelines.flows.process_recording import process_recording
 from pipelines.flows.recording_ports import ProcessingOptions, RecordingPorts
 from pipelines.flows.stage_artifacts import load_result, load_stage_outputs
+from pipelines.flows.transcription_waves import Wave
 from tests.flows.recordings import DIALOGUE, EVERYTHING, UPLOAD, fake_ports, new_job
 
 LANGUAGE = (Feature.CLEAN_TRANSCRIPT, Feature.ENTITIES)
@@ -158,9 +160,23 @@ class TestResult:
         assert progress == sorted(progress)
         assert 0.9 < progress[-1] <= 1.0
         windows = [data for kind, data in steps.events if kind == "window"]
-        assert [(window["text"], window["stage"]) for window in windows] == [
-            (utterance.text, "transcribe") for utterance in DIALOGUE
+        assert [(window["stage"], window["window"]) for window in windows] == [
+            ("transcribe", number) for number in range(len(DIALOGUE))
         ]
+        assert not any(utterance.text in str(steps.events) for utterance in DIALOGUE)
+
+    async def test_a_windows_text_is_stored_before_anybody_hears_of_it(self) -> None:
+        ports, told = await fake_ports(), list[str]()
+
+        class ReadingStepRunner(InMemoryStepRunner):
+            async def emit(self, event_type: str, data: Mapping[str, object]) -> None:
+                if event_type == "window":
+                    wave = from_json(Wave, await ports.artifacts.read(str(data["artifact"])))
+                    [said] = [found for found in wave.windows if found.transcript.index == data["window"]]
+                    told.append(said.transcript.text)
+
+        await run(new_job(Feature.RAW_TRANSCRIPT), ports, ReadingStepRunner())
+        assert told == [utterance.text for utterance in DIALOGUE]
 
 
 class TestCrashes:

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,15 +19,21 @@ from pipelines.errors import CollectionDamaged, JobStoreUnavailable, ModelUnavai
 from pipelines.fakes.models import FakeTranscriber
 from pipelines.fakes.passages import InMemoryPassageStore
 from pipelines.fakes.stores import InMemoryArtifactStore
+from pipelines.flows.erase_job import erase_job
+from pipelines.flows.read_job import job_events
 from pipelines.flows.recording_ports import ProcessingOptions, RecordingPorts
 from pipelines.flows.stage_artifacts import load_result
 from pipelines.stores.dbos_jobs import DbosJobQueue
 from pipelines.stores.dbos_retention import Retention
 from pipelines.stores.dbos_runner import DbosJobRunner, RunnerOptions
 from pipelines.stores.fsspec_artifacts import FsspecArtifactStore
-from tests.flows.recordings import fake_ports, new_job
+from pipelines.stores.qdrant_embedded import EmbeddedConnection
+from pipelines.stores.qdrant_passages import QdrantPassageStore
+from tests.flows.recordings import DIALOGUE, UPLOAD, fake_ports, new_job
+from tests.stores.test_qdrant_erasure import files_with
 
 RAW = Feature.RAW_TRANSCRIPT
+SAID = tuple(utterance.text for utterance in DIALOGUE)
 
 
 class World:
@@ -285,6 +292,37 @@ class TestContents:
         assert "a secret" not in caplog.text
         assert "ZeroDivisionError" in caplog.text
 
+    @pytest.mark.parametrize("by", ["its owner", "retention"])
+    async def test_what_was_said_is_in_no_file_of_the_database_and_with_the_job_goes_what_was_asked(
+        self, world: World, tmp_path: Path, by: str
+    ) -> None:
+        vectors = EmbeddedConnection(tmp_path / "qdrant", pause_s=0.0)
+        store, passages = FsspecArtifactStore(str(tmp_path / "artifacts")), QdrantPassageStore(vectors)
+        upload = replace(UPLOAD, filename="Quetzal.wav")
+        job = new_job(upload=upload, prompt="Zebulon", labels=("Xylograph",), metadata={"course": "Ypsilanti"})
+        await world.queue.enqueue(job)
+        await world.launch(await fake_ports(store, passages=passages))
+        told = [event async for event in job_events(world.queue, store, job.tenant, job.job_id)]
+        assert [event.data["text"] for event in told if event.type == "window"] == list(SAID)
+        asked = ("Quetzal", "Zebulon", "Xylograph", "Ypsilanti")
+        assert files_with(tmp_path / "qdrant", SAID[0])
+        assert all(database_files_with(world.path, word) for word in asked)
+        assert not any(database_files_with(world.path, word) for word in SAID)
+        if by == "retention":
+            expired = Retention(
+                database=world.queue.database, queue=world.queue, artifacts=store, passages=passages, keep_s=-60.0
+            )
+            assert await expired.erase_expired() == 1
+        else:
+            await erase_job(world.queue, store, passages, job.tenant, job.job_id)
+        assert vectors.cleaning is not None
+        await vectors.cleaning
+        for word in (*SAID, *asked):
+            assert not database_files_with(world.path, word)
+            assert not files_with(tmp_path / "qdrant", word)
+        assert await store.list_keys(f"acme/{job.job_id}") == ()
+        await vectors.close()
+
     async def test_expired_jobs_are_erased_and_others_are_not(self, world: World) -> None:
         store, passages = InMemoryArtifactStore(), InMemoryPassageStore()
         old, waiting = new_job(), new_job(RAW)
@@ -294,12 +332,12 @@ class TestContents:
         await world.stop()
         await world.queue.enqueue(waiting)
         kept = Retention(
-            client=world.queue.database.client, queue=world.queue, artifacts=store, passages=passages, keep_s=3600.0
+            database=world.queue.database, queue=world.queue, artifacts=store, passages=passages, keep_s=3600.0
         )
         assert await kept.erase_expired() == 0
         assert await load_result(store, old.tenant, old.job_id) is not None
         expired = Retention(
-            client=world.queue.database.client, queue=world.queue, artifacts=store, passages=passages, keep_s=-60.0
+            database=world.queue.database, queue=world.queue, artifacts=store, passages=passages, keep_s=-60.0
         )
         assert await expired.erase_expired() == 1
         with pytest.raises(NotFound):
@@ -333,7 +371,7 @@ class TestContents:
         monkeypatch.setattr("pipelines.stores.dbos_retention._BATCH", 1)
         monkeypatch.setattr(world.queue, "get", lose)
         retention = Retention(
-            client=world.queue.database.client,
+            database=world.queue.database,
             queue=world.queue,
             artifacts=store,
             passages=DamagedCollection(),
@@ -355,9 +393,7 @@ class TestContents:
         for key in (mine, lost, "acme/requests/1/recording"):
             await store.write(key, b"data")
             os.utime(tmp_path / "artifacts" / key, (0, 0))
-        kept = Retention(
-            client=world.queue.database.client, queue=world.queue, artifacts=store, passages=None, keep_s=None
-        )
+        kept = Retention(database=world.queue.database, queue=world.queue, artifacts=store, passages=None, keep_s=None)
         assert await kept.erase_expired() == 0
         assert await store.keys() == (mine,)
         assert await world.status(waiting) is JobStatus.QUEUED
@@ -370,6 +406,12 @@ class TestContents:
         async with asyncio.timeout(60):
             while (await world.queue.list_jobs("acme", JobFilters(), cursor=None, limit=1)).jobs:  # noqa: ASYNC110 — no event says so
                 await asyncio.sleep(0.1)
+
+
+def database_files_with(database: Path, word: str) -> list[Path]:
+    """Return which of the database's files, its log among them, hold a word."""
+    files = [found for found in database.parent.glob(f"{database.name}*") if found.is_file()]
+    return [found for found in files if word.encode() in found.read_bytes()]
 
 
 def stored_values(path: Path) -> list[str]:

@@ -170,7 +170,7 @@ async def test_an_expired_chat_is_erased_and_its_collection_is_not(world: Reques
     await world.finish(job)
     await world.stop()
     expired = Retention(
-        client=world.queue.database.client,
+        database=world.queue.database,
         queue=world.queue,
         artifacts=world.artifacts,
         passages=world.passages,
