@@ -16,6 +16,7 @@ from pipelines.errors import ArtifactNotFound, ArtifactStoreUnavailable, RayScri
 from pipelines.stores.artifact_keys import check_key
 
 _CHUNK_BYTES = 1 << 20
+_ATTEMPTS = 10
 _PARTIAL = ".partial"
 """Folder of writes under way. No key can name it, because no part of a key begins with a dot."""
 
@@ -129,10 +130,21 @@ class FsspecArtifactStore:
             spool.flush()
             if self._is_folder:
                 os.fsync(spool.fileno())
-                Path(self._path(key)).parent.mkdir(parents=True, exist_ok=True)
-                Path(spool.name).replace(self._path(key))
+                self._move_in(Path(spool.name), Path(self._path(key)))
             else:
                 self._files.put_file(spool.name, self._path(key))
+
+    def _move_in(self, written: Path, place: Path) -> None:
+        """Make the folder and rename into it, again where a deletion beside it has found that folder empty."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                written.replace(place)
+            except FileNotFoundError:
+                if attempt == _ATTEMPTS - 1 or not written.exists():
+                    raise
+            else:
+                return
 
     def _write(self, key: str, data: bytes) -> None:
         if not self._is_folder:

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import pickle
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
@@ -255,3 +256,17 @@ class TestFolder:
     async def test_a_url_names_the_same_folder(self, store: FsspecArtifactStore, folder: Path) -> None:
         await store.write(KEY, b"x")
         assert await FsspecArtifactStore(f"file://{folder}").read(KEY) == b"x"
+
+    async def test_a_folder_that_a_deletion_removes_meanwhile_is_made_again(
+        self, store: FsspecArtifactStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        replace, removals = Path.replace, iter([folder / "acme" / "job", folder / "acme"])
+
+        def replace_after_a_removal(written: Path, place: Path) -> Path:
+            if (emptied := next(removals, None)) is not None:
+                shutil.rmtree(emptied)
+            return replace(written, place)
+
+        monkeypatch.setattr(Path, "replace", replace_after_a_removal)
+        await store.write("acme/job/result.json", b"data")
+        assert await store.read("acme/job/result.json") == b"data"
