@@ -64,7 +64,7 @@ class DbosJobQueue:
 
     async def list_jobs(self, tenant: str, filters: JobFilters, *, cursor: str | None, limit: int) -> JobPage:
         """List jobs, newest first."""
-        return await call_database(_TIMEOUT_S, list_page, self._client, tenant, filters, cursor, limit)
+        return await call_database(_TIMEOUT_S, list_page, self.database, tenant, filters, cursor, limit)
 
     async def cancel(self, tenant: str, job_id: str) -> Job:
         """Stop a job. A running one stops within seconds: its step notices, and it can write nothing from now on."""
@@ -205,7 +205,7 @@ class DbosJobQueue:
             cursor: str | None = None
             filters = JobFilters(status=status, collection=job.request.collection)
             while True:
-                page = list_page(self._client, job.tenant, filters, cursor, _PAGE)
+                page = list_page(self.database, job.tenant, filters, cursor, _PAGE)
                 for other in page.jobs:
                     if other.kind is JobKind.REINDEX and other.job_id != job.job_id:
                         raise reindexing_already(other)

@@ -1,19 +1,23 @@
-"""Many jobs at once: pages, positions in the queue, depth. Blocking calls over a DBOSClient."""
+"""Many jobs at once: pages, positions in the queue, depth. Blocking calls."""
 
 import base64
+import itertools
 import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import sqlalchemy
 from dbos import DBOSClient, WorkflowStatus
 
 from pipelines.domain.job import JobFilters, JobPage, JobStatus, QueueDepth
 from pipelines.errors import InvalidRequest
+from pipelines.stores.dbos_database import JobDatabase
 from pipelines.stores.dbos_records import ENDED, FAILED, WAITING, WORKFLOW, job_of, job_status_of, new_job_of
 
 _BATCH = 100
+_COLUMNS = ("workflow_uuid", "name", "authenticated_user", "attributes", "status", "created_at")
 _DRAIN_WINDOW_S = 600.0
 _DRAIN_SAMPLE = 50
 _LATEST_MS = 253_402_300_799_000
@@ -28,11 +32,11 @@ _STATUS_WORDS = {
 """Where to look for each state. CANCELLED may be a job on its way to a newer workflow version."""
 
 
-def list_page(client: DBOSClient, tenant: str, filters: JobFilters, cursor: str | None, limit: int) -> JobPage:
+def list_page(database: JobDatabase, tenant: str, filters: JobFilters, cursor: str | None, limit: int) -> JobPage:
     """Return one page, newest first. Raises InvalidRequest for a cursor or a time that cannot be read."""
     before = _read_cursor(cursor) if cursor else None
     found: list[WorkflowStatus] = []
-    for status in _newest_first(client, tenant, filters, before):
+    for status in _newest_first(database, tenant, filters, before):
         if before and _order(status) >= before:
             continue
         # One more than asked for, and then all of the same instant: their order is not the database's.
@@ -42,7 +46,7 @@ def list_page(client: DBOSClient, tenant: str, filters: JobFilters, cursor: str 
     found.sort(key=_order, reverse=True)
     page = found[:limit]
     waiting = any(job_status_of(status) is JobStatus.QUEUED for status in page)
-    positions = queue_positions(client, tenant) if waiting else {}
+    positions = queue_positions(database.client, tenant) if waiting else {}
     return JobPage(
         jobs=tuple(job_of(status, positions.get(status.workflow_id)) for status in page),
         next_cursor=_write_cursor(page[-1]) if page and len(found) > limit else None,
@@ -93,34 +97,61 @@ def _drain_rate(client: DBOSClient) -> float | None:
 
 
 def _newest_first(
-    client: DBOSClient, tenant: str, filters: JobFilters, before: tuple[int, str, str] | None
+    database: JobDatabase, tenant: str, filters: JobFilters, before: tuple[int, str, str] | None
 ) -> Iterator[WorkflowStatus]:
     end = _bound(filters.created_before, "created_before")
     if before:
         end = min(end, before[0]) if end is not None else before[0]
     start = _bound(filters.created_after, "created_after")
-    offset = 0
-    while True:
-        batch = client.list_workflows(
-            name=WORKFLOW,
-            user=tenant,
-            status=_STATUS_WORDS[filters.status] if filters.status else None,
-            start_time=_iso(start) if start is not None else None,
-            end_time=_iso(end) if end is not None else None,
-            sort_desc=True,
-            limit=_BATCH,
-            offset=offset,
-        )
-        yield from (status for status in batch if _matches(status, filters))
+    words = _STATUS_WORDS[filters.status] if filters.status else None
+    for offset in itertools.count(0, _BATCH):
+        if database.embedded and filters.collection is not None:
+            found = _in_collection(database, tenant, filters.collection, words, (start, end), offset)
+            batch = database.client.list_workflows(workflow_ids=found, sort_desc=True) if found else []
+        else:
+            batch = database.client.list_workflows(
+                name=WORKFLOW,
+                user=tenant,
+                status=words,
+                start_time=_iso(start) if start is not None else None,
+                end_time=_iso(end) if end is not None else None,
+                attributes={"collection": filters.collection} if filters.collection is not None else None,
+                sort_desc=True,
+                limit=_BATCH,
+                offset=offset,
+            )
+        yield from (status for status in batch if filters.status in (None, job_status_of(status)))
         if len(batch) < _BATCH:
             return
-        offset += _BATCH
 
 
-def _matches(status: WorkflowStatus, filters: JobFilters) -> bool:
-    # DBOS cannot filter by attributes on SQLite.
-    collection = (status.attributes or {}).get("collection")
-    return filters.status in (None, job_status_of(status)) and filters.collection in (None, collection)
+def _in_collection(
+    database: JobDatabase,
+    tenant: str,
+    collection: str,
+    words: Sequence[str] | None,
+    created: tuple[int | None, int | None],
+    offset: int,
+) -> list[str]:
+    """Return the ids of a batch, newest first. DBOS cannot look into attributes on SQLite, and SQLite can."""
+    jobs = sqlalchemy.table("workflow_status", *map(sqlalchemy.column, _COLUMNS))
+    wanted = [
+        jobs.c.name == WORKFLOW,
+        jobs.c.authenticated_user == tenant,
+        sqlalchemy.func.json_extract(jobs.c.attributes, "$.collection") == collection,
+    ]
+    if words is not None:
+        wanted.append(jobs.c.status.in_(words))
+    start, end = created
+    if start is not None:
+        wanted.append(jobs.c.created_at >= start)
+    if end is not None:
+        wanted.append(jobs.c.created_at <= end)
+    query = (
+        sqlalchemy.select(jobs.c.workflow_uuid).where(*wanted).order_by(jobs.c.created_at.desc(), jobs.c.workflow_uuid)
+    )
+    with database.engine.connect() as connection:
+        return list(connection.execute(query.limit(_BATCH).offset(offset)).scalars())
 
 
 def _order(status: WorkflowStatus) -> tuple[int, str, str]:
