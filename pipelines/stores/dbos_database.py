@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy
@@ -98,12 +100,32 @@ def open_engine(database_url: str, timeout_s: float) -> sqlalchemy.Engine:
     return engine
 
 
-async def call_database(timeout_s: float, call: Callable[P, ResultT], *args: P.args, **kwargs: P.kwargs) -> ResultT:
-    """Run a blocking database call in a thread. Raises JobStoreUnavailable after ``timeout_s`` or on its errors."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await asyncio.to_thread(call, *args, **kwargs)
-    except TimeoutError as error:
-        raise JobStoreUnavailable("the job database does not answer") from error
-    except SQLAlchemyError as error:
-        raise JobStoreUnavailable("the job database is not available") from error
+class DatabaseThreads:
+    """Threads of their own for blocking database calls: a stuck database must not hold up files and health as well."""
+
+    def __init__(self, count: int = _POOL_SIZE) -> None:
+        self._count = count
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix="job-database")
+        self._stuck: set[Future[Any]] = set()
+        """Calls that nobody waits for any more, and that have not come back."""
+
+    async def call(self, timeout_s: float, call: Callable[P, ResultT], *args: P.args, **kwargs: P.kwargs) -> ResultT:
+        """Run a blocking call. Raises JobStoreUnavailable after ``timeout_s``, on its errors, or when all are stuck."""
+        self._stuck = {begun for begun in self._stuck if not begun.done()}
+        if len(self._stuck) >= self._count:
+            raise JobStoreUnavailable("the job database does not answer")
+        begun = self._pool.submit(partial(call, *args, **kwargs))
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await asyncio.wrap_future(begun)
+        except TimeoutError as error:
+            raise JobStoreUnavailable("the job database does not answer") from error
+        except SQLAlchemyError as error:
+            raise JobStoreUnavailable("the job database is not available") from error
+        finally:
+            if not begun.done():  # one that had not begun was cancelled, and is done
+                self._stuck.add(begun)
+
+    def close(self) -> None:
+        """End all threads that are not stuck."""
+        self._pool.shutdown(wait=False, cancel_futures=True)

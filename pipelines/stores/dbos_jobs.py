@@ -14,7 +14,7 @@ from pipelines.errors import IdempotencyConflict, JobEnded, JobNotFailed, JobSto
 from pipelines.flows.stage_plan import WORKFLOW_VERSION
 from pipelines.flows.submit_request import reindexing_already
 from pipelines.steps.check_queue_room import QueueLimits, check_queue_room, is_full
-from pipelines.stores.dbos_database import JobDatabase, call_database
+from pipelines.stores.dbos_database import DatabaseThreads, JobDatabase
 from pipelines.stores.dbos_listing import count_waiting, list_page, measure_depth, queue_positions, waiting_jobs
 from pipelines.stores.dbos_records import (
     EVENTS,
@@ -38,56 +38,59 @@ _PAGE = 100
 class DbosJobQueue:
     """Implements JobQueue. ``connect`` makes one; ``close`` releases its connections."""
 
-    def __init__(self, database: JobDatabase, limits: QueueLimits) -> None:
+    def __init__(self, database: JobDatabase, limits: QueueLimits, threads: DatabaseThreads | None = None) -> None:
         self.database = database
         """For what works on many jobs at once, such as retention."""
         self._client = database.client
         self._limits = limits
+        self._threads = threads or DatabaseThreads()
 
     @classmethod
     async def connect(cls, database_url: str, limits: QueueLimits | None = None) -> "DbosJobQueue":
         """Connect to ``sqlite:///…`` or ``postgresql://…``, creating or migrating the database where needed."""
-        database = await call_database(_CONNECT_TIMEOUT_S, JobDatabase.open, database_url, _TIMEOUT_S)
-        return cls(database, limits or QueueLimits())
+        threads = DatabaseThreads()
+        database = await threads.call(_CONNECT_TIMEOUT_S, JobDatabase.open, database_url, _TIMEOUT_S)
+        return cls(database, limits or QueueLimits(), threads)
 
     async def close(self) -> None:
         """Release all connections."""
+        self._threads.close()
         await asyncio.to_thread(self.database.close)
 
     async def enqueue(self, job: NewJob) -> Job:
         """Acknowledge a job: it is committed when this returns."""
-        return await call_database(2 * _TIMEOUT_S, self._enqueue, job)
+        return await self._threads.call(2 * _TIMEOUT_S, self._enqueue, job)
 
     async def get(self, tenant: str, job_id: str) -> Job:
         """Return where the job stands."""
-        return await call_database(_TIMEOUT_S, self._get, tenant, job_id)
+        return await self._threads.call(_TIMEOUT_S, self._get, tenant, job_id)
 
     async def list_jobs(self, tenant: str, filters: JobFilters, *, cursor: str | None, limit: int) -> JobPage:
         """List jobs, newest first."""
-        return await call_database(_TIMEOUT_S, list_page, self.database, tenant, filters, cursor, limit)
+        return await self._threads.call(_TIMEOUT_S, list_page, self.database, tenant, filters, cursor, limit)
 
     async def cancel(self, tenant: str, job_id: str) -> Job:
         """Stop a job. A running one stops within seconds: its step notices, and it can write nothing from now on."""
-        return await call_database(_TIMEOUT_S, self._cancel, tenant, job_id)
+        return await self._threads.call(_TIMEOUT_S, self._cancel, tenant, job_id)
 
     async def retry(self, tenant: str, job_id: str) -> Job:
         """Put a failed job back into the queue; it goes on from the first step that has no result.
 
         Raises Conflict for a reindexing while another job is moving the same collection.
         """
-        return await call_database(_TIMEOUT_S, self._retry, tenant, job_id)
+        return await self._threads.call(_TIMEOUT_S, self._retry, tenant, job_id)
 
     async def settle(self, tenant: str, job_id: str) -> None:
         """Wait until the runner has let go of a cancelled job; a runner that died gets 10 s."""
         for _ in range(round(_RUNNER_LETS_GO_S / _WATCH_INTERVAL_S)):
-            status = await call_database(_TIMEOUT_S, self._owned, tenant, job_id)
+            status = await self._threads.call(_TIMEOUT_S, self._owned, tenant, job_id)
             if not (status.attributes or {}).get("runner"):
                 return
             await asyncio.sleep(_WATCH_INTERVAL_S)
 
     async def erase(self, tenant: str, job_id: str) -> None:
         """Remove record and events."""
-        await call_database(_TIMEOUT_S, self._erase, tenant, job_id)
+        await self._threads.call(_TIMEOUT_S, self._erase, tenant, job_id)
 
     async def events(self, tenant: str, job_id: str, *, after: int = -1) -> AsyncGenerator[JobEvent, None]:
         """Yield events. ``queued`` is 0, the stream's offset n is n + 1, and the terminal one follows from the record.
@@ -98,7 +101,7 @@ class DbosJobQueue:
         if after < 0:
             yield JobEvent(id=0, type="queued")
         position = max(after, 0)
-        known = after < 1 or await call_database(_TIMEOUT_S, self._is_written, job_id, after - 1)
+        known = after < 1 or await self._threads.call(_TIMEOUT_S, self._is_written, job_id, after - 1)
         while True:
             async with aclosing(self._written(job_id, position)) as entries:
                 async for entry in entries:
@@ -125,7 +128,7 @@ class DbosJobQueue:
 
     async def depth(self, tenant: str) -> QueueDepth:
         """Return how many jobs wait, and how fast they have left lately."""
-        return await call_database(_TIMEOUT_S, measure_depth, self._client, tenant)
+        return await self._threads.call(_TIMEOUT_S, measure_depth, self._client, tenant)
 
     def _find(self, job_id: str) -> WorkflowStatus | None:
         found = self._client.list_workflows(workflow_ids=[job_id], name=WORKFLOW)

@@ -4,10 +4,13 @@ import asyncio
 import json
 import os
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -23,6 +26,7 @@ from pipelines.flows.erase_job import erase_job
 from pipelines.flows.read_job import job_events
 from pipelines.flows.recording_ports import ProcessingOptions, RecordingPorts
 from pipelines.flows.stage_artifacts import load_result
+from pipelines.stores.dbos_database import DatabaseThreads
 from pipelines.stores.dbos_jobs import DbosJobQueue
 from pipelines.stores.dbos_retention import Retention
 from pipelines.stores.dbos_runner import DbosJobRunner, RunnerOptions
@@ -265,6 +269,47 @@ class TestObserver:
             await world.stop()
         assert outcomes == ["succeeded", "failed"]
         assert diary.lines == ["begins", "succeeded True", "begins", "failed False"]
+
+
+class TestDatabase:
+    async def test_a_collections_jobs_are_found_without_reading_all_others(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        mine = [new_job(collection="rare") for _ in range(3)]
+        for job in (*(new_job(collection="common") for _ in range(20)), *mine, new_job(RAW)):
+            await world.queue.enqueue(job)
+        client, read = world.queue.database.client, list[str]()
+        list_workflows = client.list_workflows
+
+        def counted(**filters: Any) -> list[Any]:
+            found = list_workflows(**filters)
+            read.extend(status.workflow_id for status in found if filters.get("load_input", True))
+            return found
+
+        monkeypatch.setattr(client, "list_workflows", counted)
+        monkeypatch.setattr("pipelines.stores.dbos_listing._BATCH", 2)
+        page = await world.queue.list_jobs("acme", JobFilters(collection="rare"), cursor=None, limit=10)
+        assert {job.job_id for job in page.jobs} == {job.job_id for job in mine}
+        assert sorted(read) == sorted(job.job_id for job in mine)
+
+    async def test_a_stuck_database_refuses_at_once_and_holds_up_nothing_else(self, tmp_path: Path) -> None:
+        threads, opened = DatabaseThreads(2), threading.Event()
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        store = FsspecArtifactStore(str(tmp_path))
+        try:
+            for _ in range(2):
+                with pytest.raises(JobStoreUnavailable):
+                    await threads.call(0.01, opened.wait)
+            with pytest.raises(JobStoreUnavailable):
+                async with asyncio.timeout(10):
+                    await threads.call(600.0, opened.wait)
+            async with asyncio.timeout(10):
+                await store.write("acme/file", b"data")
+        finally:
+            opened.set()
+        await asyncio.wrap_future(threads._pool.submit(opened.wait))  # one of the threads is back
+        assert await threads.call(10.0, lambda: "back") == "back"
+        threads.close()
 
 
 class TestContents:
