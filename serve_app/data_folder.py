@@ -4,23 +4,23 @@ from pipelines.errors import InvalidRequest
 from serve_app.settings import DataSettings
 
 DATA_VERSION = 1
-"""Raised when what is in the folder changes shape; older folders are migrated, newer ones refused."""
+"""Raised when what is in the folder changes shape: a folder of another schema is refused."""
 
 
 def prepare_data_folder(data: DataSettings) -> None:
     """Create the folder where it does not exist, and check its schema number.
 
-    Raises InvalidRequest where a newer RayScribe wrote it: this one could damage it.
+    Raises InvalidRequest where another RayScribe wrote it: this one could damage it.
     """
     data.root.mkdir(parents=True, exist_ok=True)
     version_file = data.root / "VERSION"
     if not version_file.exists():
         version_file.write_text(f"{DATA_VERSION}\n")
     found = version_file.read_text().strip()
-    if not found.isdigit() or int(found) > DATA_VERSION:
+    if found != str(DATA_VERSION):
         raise InvalidRequest(
-            f"the data folder has schema {found!r}, this RayScribe knows up to {DATA_VERSION}: "
-            "use a newer RayScribe, or another folder (--data)"
+            f"the data folder has schema {found!r}, this RayScribe knows {DATA_VERSION}: "
+            "use the RayScribe that wrote it, or another folder (--data)"
         )
     for name in ("artifacts", "qdrant", "models"):
         (data.root / name).mkdir(exist_ok=True)

@@ -26,12 +26,13 @@ from pipelines.stores.qdrant_edge_records import (
     to_schema,
     to_scored_point,
 )
-from pipelines.stores.qdrant_shard_upgrade import finish_exchanges
 from pipelines.stores.qdrant_shards import QdrantShards
 
 logger = logging.getLogger(__name__)
 
 _LOCK = "owner.lock"
+_FORMER = ("meta.json", "shards/*/wal")
+"""Of qdrant-client's local mode, and of shards with a log, which would keep the words of what was erased."""
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -57,8 +58,8 @@ class EmbeddedQdrant:
     def __init__(self, folder: Path, *, measure: Callable[[Path], int] = free_bytes) -> None:
         """Lock the folder and load what it holds; ``measure`` says how many bytes are free.
 
-        Raises PassageStoreUnavailable where another process has the folder, it cannot be written, or its catalogue is
-        lost. A collection whose files are damaged is unavailable for itself.
+        Raises PassageStoreUnavailable where another process has the folder, it cannot be written, its format is not
+        known, or its catalogue is lost. A collection whose files are damaged is unavailable for itself.
         """
         self._lock = FileLock(folder / _LOCK)
         with _writable(folder):
@@ -70,7 +71,7 @@ class EmbeddedQdrant:
             try:
                 shards = folder / "shards"
                 shards.mkdir(exist_ok=True)
-                finish_exchanges(shards)
+                _require_known_format(folder)
                 self._catalogue = QdrantCatalogue(folder, shards)
                 self._shards = QdrantShards(shards, DiskRoom(folder, measure))
             except BaseException:
@@ -211,6 +212,15 @@ class EmbeddedQdrant:
 
     def _shard(self, name: str) -> edge.EdgeShard:
         return self._shards.get(self._catalogue.resolve(name))
+
+
+def _require_known_format(folder: Path) -> None:
+    if any(found for pattern in _FORMER for found in folder.glob(pattern)):
+        logger.error("the vector store's folder %s is in a format that is not known any more", folder)
+        raise PassageStoreUnavailable(
+            f"the vector store's folder {folder.name!r} is in a format that is not known any more: "
+            "move it away, and index the recordings again"
+        )
 
 
 @contextmanager

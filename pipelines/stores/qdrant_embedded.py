@@ -16,7 +16,6 @@ from pipelines.errors import PassageStoreUnavailable
 from pipelines.stores.disk_room import free_bytes
 from pipelines.stores.embedded_qdrant import EmbeddedQdrant
 from pipelines.stores.qdrant_engine_panic import EnginePanic, panic_as_error
-from pipelines.stores.qdrant_migration import move_from_local_mode
 
 CLEAN_PAUSE_S = 10.0
 """After so long without a deletion the files are freed of deleted words; after six times as long in any case."""
@@ -39,7 +38,7 @@ class EmbeddedConnection:
     ) -> None:
         """Take a folder; the first call opens and locks it. ``measure`` says how many bytes are free."""
         self._folder = Path(folder)
-        self._open = partial(open_folder, self._folder, measure=measure)
+        self._open = partial(EmbeddedQdrant, self._folder, measure=measure)
         self._pause_s = pause_s
         self.cleaning: asyncio.Task[None] | None = None
         """Frees the files of what was deleted, once deletions pause."""
@@ -86,17 +85,6 @@ class EmbeddedConnection:
         while (quiet_at := min(self._deleted_at + self._pause_s, latest)) > loop.time():  # noqa: ASYNC110 (a time)
             await asyncio.sleep(quiet_at - loop.time())
         await loop.run_in_executor(self._thread, self._run, "clean", {})
-
-
-def open_folder(folder: Path, *, measure: Callable[[Path], int] = free_bytes) -> EmbeddedQdrant:
-    """Lock and load a folder, and bring over what qdrant-client's local mode had written there."""
-    engine = EmbeddedQdrant(folder, measure=measure)
-    try:
-        move_from_local_mode(folder, engine)
-    except BaseException:
-        engine.close()
-        raise
-    return engine
 
 
 @contextmanager

@@ -23,8 +23,8 @@ class ShardRecord:
 
 
 def shard_folders(shards: Path) -> tuple[Path, ...]:
-    """Return the folders of shards by name, without copies under way, whose names begin with a dot."""
-    return tuple(sorted(found for found in shards.iterdir() if found.is_dir() and not found.name.startswith(".")))
+    """Return the folders of shards by name."""
+    return tuple(sorted(found for found in shards.iterdir() if found.is_dir()))
 
 
 def read_record(folder: Path) -> ShardRecord | None:

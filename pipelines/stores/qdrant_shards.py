@@ -10,10 +10,9 @@ from pathlib import Path
 
 import qdrant_edge as edge
 
-from pipelines.errors import CollectionDamaged, PassageStoreUnavailable
+from pipelines.errors import CollectionDamaged
 from pipelines.stores.disk_room import DiskRoom, allocated_bytes
 from pipelines.stores.qdrant_engine_panic import panic_as_error
-from pipelines.stores.qdrant_shard_upgrade import upgrade_shard
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +30,6 @@ class QdrantShards:
         self._folder = folder
         self._room = room
         self._loaded: dict[str, edge.EdgeShard] = {}
-        self._missing: dict[str, str] = {}
-        """Why shards could not be loaded, where it is not for their files."""
         self._unclean: set[str] = set()
         """Shards whose files hold words that were deleted."""
 
@@ -40,12 +37,7 @@ class QdrantShards:
         """Load a shard and finish an erasure that broke off; one that cannot be is unavailable from now on."""
         try:
             with panic_as_error():
-                upgrade_shard(self._folder / name, self._room)
                 shard = edge.EdgeShard.load(str(self._folder / name))
-        except PassageStoreUnavailable as error:
-            logger.error("the shard %s is not loaded: %s", self._folder / name, error)
-            self._missing[name] = error.message
-            return
         except Exception:  # the engine's errors have no class of their own
             logger.exception("the shard %s cannot be loaded: its collection is unavailable", self._folder / name)
             return
@@ -53,9 +45,7 @@ class QdrantShards:
         self._unclean.add(name)  # cleaning has nothing to do, at no cost, but after a kill
 
     def get(self, name: str) -> edge.EdgeShard:
-        """Return a shard. Raises CollectionDamaged, or PassageStoreUnavailable where there was no room to load it."""
-        if name in self._missing:
-            raise PassageStoreUnavailable(self._missing[name])
+        """Return a shard. Raises CollectionDamaged where it could not be loaded."""
         if name not in self._loaded:
             raise CollectionDamaged(_NOT_LOADED)
         return self._loaded[name]

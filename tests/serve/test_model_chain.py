@@ -47,11 +47,12 @@ def test_relative_paths_are_what_ships(tmp_path: Path) -> None:
     assert model_folder(shipped, DataSettings(folder=tmp_path)) == SHIPPED_FOLDER / "demo" / "models" / "asr"
 
 
-def test_a_data_folder_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [str(DATA_VERSION + 1), "0", "", "one"])
+def test_a_data_folder_of_another_version_is_refused(tmp_path: Path, version: str) -> None:
     data = DataSettings(folder=tmp_path)
     prepare_data_folder(data)
     prepare_data_folder(data)
     assert (tmp_path / "VERSION").read_text().strip() == str(DATA_VERSION)
-    (tmp_path / "VERSION").write_text(str(DATA_VERSION + 1))
-    with pytest.raises(InvalidRequest, match="newer RayScribe"):
+    (tmp_path / "VERSION").write_text(version)
+    with pytest.raises(InvalidRequest, match="RayScribe that wrote it"):
         prepare_data_folder(data)

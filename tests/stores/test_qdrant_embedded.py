@@ -1,4 +1,4 @@
-"""What only embedded Qdrant can show: a process killed, a creation that broke off, a folder of the earlier format."""
+"""What only embedded Qdrant can show: a process killed, a creation that broke off, a folder of another format."""
 
 import asyncio
 import shutil
@@ -7,17 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from qdrant_client import QdrantClient, models
+from qdrant_client import models
 
-from pipelines.domain.passage import SearchFilters
 from pipelines.errors import CollectionDamaged, PassageStoreUnavailable
-from pipelines.fakes.models import FakeEmbedder
-from pipelines.stores.collection_names import alias_name, physical_name
+from pipelines.stores.collection_names import alias_name
 from pipelines.stores.embedded_qdrant import EmbeddedQdrant
 from pipelines.stores.qdrant_connection import CollectionExists
 from pipelines.stores.qdrant_embedded import EmbeddedConnection
 from pipelines.stores.qdrant_passages import QdrantPassageStore
-from pipelines.stores.qdrant_records import DENSE, SPARSE, to_point
+from pipelines.stores.qdrant_records import SPARSE
 from tests.contracts.test_passage_store import PASSAGES, fill, search
 
 _WRITE_AND_DIE = """
@@ -142,43 +140,14 @@ def test_a_name_is_taken_once(tmp_path: Path) -> None:
     engine.close()
 
 
-async def test_a_folder_of_the_earlier_format_is_brought_over(tmp_path: Path) -> None:
-    await _write_as_local_mode(tmp_path)
-    store = await QdrantPassageStore.open(tmp_path)
-    assert not (tmp_path / "meta.json").exists()
-    assert not (tmp_path / "collection").exists()
-    assert [(info.name, info.passages) for info in await store.collections("a")] == [("notes", len(PASSAGES))]
-    hits = await search(store, "when is the exam", filters=SearchFilters(speakers=("SPEAKER_00",)))
-    assert hits[0].passage == PASSAGES[0]
-    await store.close()
-    again = await QdrantPassageStore.open(tmp_path)
-    assert await again.passages("a", "notes", "job-1") == PASSAGES[:3]
-    await again.close()
+@pytest.mark.parametrize("former", ["meta.json", "shards/rayscribe-1/wal"])
+async def test_a_folder_of_an_unknown_format_is_refused_and_left_as_it_is(tmp_path: Path, former: str) -> None:
+    (tmp_path / former).mkdir(parents=True)
+    for _ in range(2):  # and the attempt does not keep the lock
+        with pytest.raises(PassageStoreUnavailable, match=r"format .* index the recordings again") as refused:
+            await QdrantPassageStore.open(tmp_path)
+    assert str(tmp_path) not in str(refused.value)
+    assert (tmp_path / former).exists()
 
 
 _SPARSE = models.SparseVectorParams(modifier=models.Modifier.IDF)
-
-
-async def _write_as_local_mode(folder: Path) -> None:
-    embedder = FakeEmbedder()
-    info = await embedder.info()
-    name = physical_name("a", "notes", info)
-    client = QdrantClient(path=str(folder))
-    client.create_collection(
-        name,
-        vectors_config={DENSE: models.VectorParams(size=embedder.vector_size, distance=models.Distance.COSINE)},
-        sparse_vectors_config={SPARSE: _SPARSE},
-        metadata={
-            "physical": name,
-            "tenant": "a",
-            "collection": "notes",
-            "embedder": info.name,
-            "embedder_hash": info.checkpoint_hash or "",
-            "vector_size": embedder.vector_size,
-        },
-    )
-    vectors = await embedder.embed_passages([each.text for each in PASSAGES])
-    client.upsert(name, [to_point(*pair) for pair in zip(PASSAGES, vectors, strict=True)])
-    alias = models.CreateAlias(collection_name=name, alias_name=alias_name("a", "notes"))
-    client.update_collection_aliases([models.CreateAliasOperation(create_alias=alias)])
-    client.close()

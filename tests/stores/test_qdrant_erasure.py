@@ -1,26 +1,18 @@
 """Erased words are in no file of the embedded store's folder, whatever wrote them there and whoever was killed."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-import qdrant_edge as edge
 
 from pipelines.domain.passage import Passage
-from pipelines.fakes.models import FakeEmbedder
-from pipelines.stores import qdrant_shard_upgrade
-from pipelines.stores.collection_names import alias_name, physical_name
 from pipelines.stores.embedded_qdrant import EmbeddedQdrant
-from pipelines.stores.qdrant_edge_records import to_points, to_schema
 from pipelines.stores.qdrant_embedded import EmbeddedConnection
 from pipelines.stores.qdrant_passages import QdrantPassageStore
-from pipelines.stores.qdrant_records import DENSE, PAYLOAD_INDEXES, SPARSE, to_point
 from pipelines.stores.qdrant_shards import QdrantShards
-from tests.contracts.test_passage_store import PASSAGES, fill, search
+from tests.contracts.test_passage_store import PASSAGES, fill
 
 SECRET = "zebrasecret"
 SPOKEN = tuple(replace(each, text=f"{each.text} {SECRET}") for each in PASSAGES[:3])
@@ -33,10 +25,6 @@ def files_with(folder: Path, word: str) -> list[Path]:
 
 def _segments(folder: Path) -> list[Path]:
     return sorted(folder.glob("shards/*/segments/*"))
-
-
-def _left_over(folder: Path) -> list[Path]:
-    return [*folder.glob("shards/*/wal"), *folder.glob("shards/.*")]
 
 
 @pytest.fixture
@@ -129,102 +117,3 @@ async def test_an_erasure_that_broke_off_is_finished_when_the_folder_is_opened(
     assert files_with(tmp_path, SECRET) == []
     assert await store.passages("a", "notes", "job-2") == OTHERS
     await store.close()
-
-
-async def test_a_shard_with_a_log_becomes_one_without(tmp_path: Path) -> None:
-    await _write_with_log(tmp_path)
-    store = await QdrantPassageStore.open(tmp_path)
-    assert _left_over(tmp_path) == []
-    assert await store.passages("a", "notes", "job-1") == SPOKEN
-    assert (await search(store, "when is the exam"))[0].passage == SPOKEN[0]
-    await store.delete_job("a", "notes", "job-1")
-    await store.close()
-    assert files_with(tmp_path, SECRET) == []
-    store = await QdrantPassageStore.open(tmp_path)
-    assert await store.passages("a", "notes", "job-2") == OTHERS
-    await store.close()
-
-
-async def test_words_erased_before_the_log_was_given_up_go_with_it(tmp_path: Path) -> None:
-    await _write_with_log(tmp_path, erased=True)
-    assert files_with(tmp_path, SECRET)
-    EmbeddedQdrant(tmp_path).close()
-    assert files_with(tmp_path, SECRET) == []
-
-
-def _die_before(name: str, times: int) -> Callable[..., Any]:
-    """Return the method of Path, which ends the process the n-th time it is called for a shard's folder."""
-    real, calls = getattr(Path, name), 0
-
-    def method(self: Path, *arguments: Any) -> Any:
-        nonlocal calls
-        calls += self.parent.name == "shards"
-        if calls == times:
-            raise _Killed
-        return real(self, *arguments)
-
-    return method
-
-
-@pytest.mark.parametrize("step", ["copy", "first rename", "second rename", "removal"])
-async def test_giving_up_the_log_survives_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    await _write_with_log(tmp_path)
-    with monkeypatch.context() as patched:
-        if step == "copy":
-            patched.setattr(qdrant_shard_upgrade, "_copy_points", _die)
-        elif step == "removal":
-            patched.setattr(qdrant_shard_upgrade, "sync_folder", _die)
-        else:
-            patched.setattr(Path, "rename", _die_before("rename", 1 if step == "first rename" else 2))
-        with pytest.raises(_Killed):
-            EmbeddedQdrant(tmp_path)
-    store = await QdrantPassageStore.open(tmp_path)
-    assert await store.passages("a", "notes", "job-1") == SPOKEN
-    assert await store.passages("a", "notes", "job-2") == OTHERS
-    assert _left_over(tmp_path) == []
-    await store.close()
-
-
-class _Killed(BaseException):
-    """The process ends here."""
-
-
-def _die(*_: Any) -> None:
-    raise _Killed
-
-
-async def _write_with_log(folder: Path, *, erased: bool = False) -> None:
-    """Write what the version before this one did: a shard with a log, and a catalogue of which no shard knows."""
-    embedder = FakeEmbedder()
-    info = await embedder.info()
-    name = physical_name("a", "notes", info)
-    (folder / "shards" / name).mkdir(parents=True)
-    shard = edge.EdgeShard.create(
-        str(folder / "shards" / name),
-        edge.EdgeConfig(
-            vectors={DENSE: edge.EdgeVectorParams(size=embedder.vector_size, distance=edge.Distance.Cosine)},
-            sparse_vectors={SPARSE: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
-            optimizers=edge.EdgeOptimizersConfig(indexing_threshold=0),
-            max_search_threads=1,
-        ),
-    )
-    for field, kind in PAYLOAD_INDEXES.items():
-        shard.update(edge.UpdateOperation.create_field_index(field, to_schema(kind)))
-    passages = (*SPOKEN, *OTHERS)
-    vectors = await embedder.embed_passages([each.text for each in passages])
-    points = [to_point(*pair) for pair in zip(passages, vectors, strict=True)]
-    shard.update(edge.UpdateOperation.upsert_points(to_points(points)))
-    if erased:
-        shard.update(edge.UpdateOperation.delete_points([each.passage_id for each in SPOKEN]))
-    shard.flush()
-    shard.close()
-    metadata = {
-        "physical": name,
-        "tenant": "a",
-        "collection": "notes",
-        "embedder": info.name,
-        "embedder_hash": info.checkpoint_hash or "",
-        "vector_size": embedder.vector_size,
-    }
-    catalogue = {"collections": {name: metadata}, "aliases": {alias_name("a", "notes"): name}}
-    (folder / "collections.json").write_text(json.dumps(catalogue))
