@@ -12,7 +12,7 @@ def main(arguments: list[str]) -> None:
     """Run what the arguments name; without any, everything."""
     if arguments and arguments[0] not in NAMES:
         raise SystemExit(f"there is no bench {arguments[0]!r}; there are: {', '.join(NAMES)}")
-    # As in the replicas (serve_app/private_ray.py), and before NumPy is imported: equal threads on both sides.
+    # As in the replicas (serve_app/laptop/private_ray.py), and before NumPy is imported: equal threads on both sides.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     for name in arguments[:1] or NAMES:
         print(f"\n{name}\n{'-' * len(name)}", flush=True)

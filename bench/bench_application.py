@@ -33,7 +33,7 @@ from bench.process_tree import processor_seconds, watching_memory
 from bench.serving_metrics import batch_fill
 from pipelines.domain.audio import SAMPLE_RATE_HZ
 from pipelines.domain.transcript import TranscriptionOptions
-from serve_app.launch import LOCAL_CONFIG, serving
+from serve_app.laptop.launch import LOCAL_CONFIG, serving
 from serve_app.settings import SHIPPED_FOLDER
 
 PARTS = ("idle", "jobs", "clips", "hour", "memory")

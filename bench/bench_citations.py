@@ -19,12 +19,11 @@ from bench.bench_retrieval import RememberingEmbedder
 from bench.retrieval_corpus import Question, Talk, make_talks
 from bench.temporary_store import temporary_store
 from pipelines.domain.answer import Answer, ChatRequest, Message
-from pipelines.engines.minilm_embedder import MiniLmEmbedder
 from pipelines.fakes.language import ScriptedLanguageModel
-from pipelines.flows.answer_question import answer_question
-from pipelines.flows.chat_ports import ChatPorts
-from pipelines.flows.collect_answer import collect_answer
-from pipelines.flows.index_transcript import index_transcript
+from pipelines.retrieval.answers import answer_question, collect_answer
+from pipelines.retrieval.engines.minilm import MiniLmEmbedder
+from pipelines.retrieval.indexing import index_transcript
+from pipelines.retrieval.ports import ChatPorts
 
 _BLOCK = re.compile(r"^\[(\d+)\] [^\n]*\n([^\n]+)$", re.MULTILINE)
 

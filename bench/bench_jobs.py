@@ -15,17 +15,17 @@ import time
 from collections.abc import Sequence
 
 from bench.machine import machine
+from pipelines.audio.decode import PyavDecoder
+from pipelines.audio.reader import LocalReader
 from pipelines.domain.audio import Recording
 from pipelines.domain.job import Feature, NewJob, Upload
-from pipelines.engines.local_reader import LocalReader
-from pipelines.engines.pyav_decoder import PyavDecoder
 from pipelines.fakes.models import FakeSpeechDetector
-from pipelines.flows.recording_ports import RecordingPorts
-from pipelines.ports import ArtifactStore
-from pipelines.steps.check_queue_room import QueueLimits
-from pipelines.stores.dbos_jobs import DbosJobQueue
-from pipelines.stores.dbos_runner import DbosJobRunner, RunnerOptions
-from tests.flows.recordings import fake_ports, new_job
+from pipelines.jobs.dbos.queue import DbosJobQueue
+from pipelines.jobs.dbos.runner import DbosJobRunner, RunnerOptions
+from pipelines.jobs.ports import RecordingPorts
+from pipelines.jobs.submit import QueueLimits
+from pipelines.ports.artifacts import ArtifactStore
+from tests.jobs.recordings import fake_ports, new_job
 
 
 class ClockedReader(LocalReader):

@@ -25,13 +25,13 @@ from bench.retrieval_training import training_facts
 from bench.temporary_store import temporary_store
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import Embedding, Hit, SearchMode, SearchRequest
-from pipelines.engines.bge_reranker import BgeReranker
-from pipelines.engines.minilm_embedder import MiniLmEmbedder
-from pipelines.flows.index_transcript import index_transcript
-from pipelines.flows.search_passages import search_passages
-from pipelines.ports import Embedder, Reranker
-from pipelines.steps.chunk_transcript import ChunkingOptions
-from pipelines.steps.judge_evidence import is_evidence
+from pipelines.ports.models import Embedder, Reranker
+from pipelines.retrieval.engines.minilm import MiniLmEmbedder
+from pipelines.retrieval.engines.reranker import BgeReranker
+from pipelines.retrieval.indexing import index_transcript
+from pipelines.retrieval.passages import ChunkingOptions
+from pipelines.retrieval.search import search_passages
+from pipelines.retrieval.sources import is_evidence
 
 
 @dataclass(frozen=True, slots=True)

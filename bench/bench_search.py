@@ -21,8 +21,8 @@ from bench import first_token, search_over_http
 from bench.search_measures import p50, p99, query_directly
 from bench.synthetic_passages import COLLECTION, TENANT, SyntheticEmbedder, fill, questions
 from pipelines.domain.passage import SearchRequest
-from pipelines.engines.minilm_embedder import MiniLmEmbedder
-from pipelines.flows.search_passages import search_passages
+from pipelines.retrieval.engines.minilm import MiniLmEmbedder
+from pipelines.retrieval.search import search_passages
 from pipelines.stores.qdrant_connection import Connection, ServerConnection
 from pipelines.stores.qdrant_embedded import EmbeddedConnection
 from pipelines.stores.qdrant_passages import QdrantPassageStore

@@ -27,15 +27,15 @@ from typing import Any
 import jiwer
 
 from bench.long_recordings import speech, write_wav
+from pipelines.audio.decode import PyavDecoder
+from pipelines.audio.reader import LocalReader
+from pipelines.audio.speech import SileroDetector
+from pipelines.batching import BatchStatistics
 from pipelines.domain.audio import SAMPLE_RATE_HZ
 from pipelines.domain.transcript import TranscriptionOptions, TranscriptionReport
-from pipelines.engines.faster_whisper_transcriber import FasterWhisperTranscriber
-from pipelines.engines.local_reader import LocalReader
-from pipelines.engines.pyav_decoder import PyavDecoder
-from pipelines.engines.silero_detector import SileroDetector
-from pipelines.flows.transcribe_recording import transcribe_recording
-from pipelines.stores.fsspec_artifacts import FsspecArtifactStore
-from pipelines.window_batcher import BatchStatistics
+from pipelines.recognition.engines.faster_whisper import FasterWhisperTranscriber
+from pipelines.recognition.transcribe import transcribe_recording
+from pipelines.stores.artifacts import FsspecArtifactStore
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -19,15 +19,16 @@ from dataclasses import dataclass, field
 from pipelines.domain.answer import Completion, Message, SamplingOptions, TokenUsage
 from pipelines.domain.transcript import Transcript
 from pipelines.domain.understanding import UnderstandingOptions, UnderstandingRequest
-from pipelines.engines.extractive_analyst import ExtractiveAnalyst
-from pipelines.engines.openai_language_model import Endpoint, OpenAILanguageModel
 from pipelines.fakes.language import ScriptedLanguageModel
-from pipelines.flows.enhance_transcript import LanguagePorts, enhance_transcript
-from pipelines.flows.understand_transcript import understand_transcript
-from pipelines.steps.minimal_value import minimal_value
-from pipelines.templates import TemplateCatalog
+from pipelines.language.engines.openai import Endpoint, OpenAILanguageModel
+from pipelines.language.enhance import enhance_transcript
+from pipelines.language.extractive import ExtractiveAnalyst
+from pipelines.language.ports import LanguagePorts
+from pipelines.language.schemas import minimal_value
+from pipelines.language.templates import TemplateCatalog
+from pipelines.language.understand import understand_transcript
 from tests.contracts.language_model_server import ChatEndpoint, serving
-from tests.steps.spoken_calls import said, shipped_templates
+from tests.language.spoken_calls import said, shipped_templates
 
 SUMMARY_TOKENS = 400
 

@@ -24,9 +24,9 @@ from bench.search_measures import p50, p99
 from bench.serving_searches import fill_folder, searching_application
 from bench.synthetic_passages import COLLECTION, made_up
 from pipelines.domain.answer import Message, SamplingOptions
-from pipelines.engines.minilm_embedder import MiniLmEmbedder
-from pipelines.engines.openai_language_model import Endpoint, OpenAILanguageModel
-from serve_app.launch import choose_port
+from pipelines.language.engines.openai import Endpoint, OpenAILanguageModel
+from pipelines.retrieval.engines.minilm import MiniLmEmbedder
+from serve_app.laptop.launch import choose_port
 
 ENGINE_S = 0.02
 """What the stand-in takes for its first token."""

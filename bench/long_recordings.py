@@ -9,9 +9,9 @@ from typing import Any, BinaryIO
 import av
 import numpy as np
 
+from pipelines.audio.decode import PyavDecoder
 from pipelines.domain.audio import SAMPLE_RATE_HZ
-from pipelines.engines.pyav_decoder import PyavDecoder
-from pipelines.samples import Samples
+from pipelines.domain.samples import Samples
 
 RECORDINGS = Path(__file__).resolve().parents[1] / "demo" / "recordings"
 PAUSE_S = 1.5

@@ -15,9 +15,9 @@ from bench.retrieval_corpus import Fact, FactSource, Question, make_talks
 from bench.retrieval_training import CITIES, GOODS, NAMES
 from bench.temporary_store import temporary_store
 from pipelines.domain.passage import Hit, SearchRequest
-from pipelines.flows.index_transcript import index_transcript
-from pipelines.flows.search_passages import RERANK_CANDIDATES, search_passages
-from pipelines.ports import Embedder
+from pipelines.ports.models import Embedder
+from pipelines.retrieval.indexing import index_transcript
+from pipelines.retrieval.search import RERANK_CANDIDATES, search_passages
 
 FACTS = Path(__file__).parent / "reranker_facts"
 _MORE_NAMES = """

@@ -12,8 +12,8 @@ from bench.search_measures import p50, p99, query_directly
 from bench.serving_floor import ROUTE
 from bench.serving_searches import EMBEDDER_THREADS, fill_folder, searching_application
 from bench.synthetic_passages import COLLECTION, questions
-from pipelines.engines.minilm_embedder import MiniLmEmbedder
-from pipelines.ports import Embedder
+from pipelines.ports.models import Embedder
+from pipelines.retrieval.engines.minilm import MiniLmEmbedder
 from pipelines.stores.qdrant_connection import Connection
 from pipelines.stores.qdrant_embedded import EmbeddedConnection
 

@@ -13,7 +13,7 @@ from bench.serving_floor import floor_application
 from bench.synthetic_passages import fill
 from pipelines.domain.model import ModelInfo
 from pipelines.stores.qdrant_passages import QdrantPassageStore
-from serve_app.launch import LOCAL_CONFIG, RunningApplication, serving
+from serve_app.laptop.launch import LOCAL_CONFIG, RunningApplication, serving
 
 _FAKE = {"chain": [{"backend": "fake", "name": "scripted"}]}
 EMBEDDER_THREADS = 1

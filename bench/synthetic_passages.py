@@ -9,9 +9,9 @@ import numpy as np
 
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import Embedding, Passage, SparseVector
-from pipelines.passage_ports import PassageStore
-from pipelines.steps.chunk_transcript import passage_id
-from pipelines.steps.weigh_words import weigh_passage
+from pipelines.ports.passages import PassageStore
+from pipelines.retrieval.passages import passage_id
+from pipelines.retrieval.words import weigh_passage
 from pipelines.stores.qdrant_passages import QdrantPassageStore
 
 VOCABULARY = 20_000

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.reranker_lessons import Lesson, answer_lessons, likeness_lessons
-from pipelines.engines.minilm_embedder import MiniLmEmbedder, packaged_folder
+from pipelines.retrieval.engines.minilm import MiniLmEmbedder, packaged_folder
 
 MAX_TOKENS = 96
 """A question and a passage of 50 words, which is what search cuts."""

@@ -11,7 +11,7 @@ import psutil
 
 from serve_app.cli.doctor_machine import port_is_free
 from serve_app.client import RayScribeClient, ServerUnreachable
-from serve_app.free_ports import free_ports
+from serve_app.laptop.private_ray import free_ports
 
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
 START_LIMIT_S = 300.0

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from serve_app.cli.wording import clock
+from serve_app.cli.output import clock
 from serve_app.client.shapes import ChatBody, HitBody, JobBody
 
 _MOST_ITEMS = 3

@@ -29,8 +29,8 @@ from demo.result_lines import (
 )
 from pipelines.domain.job import JobEvent
 from serve_app.cli.doctor_machine import port_holder
+from serve_app.cli.output import clock, print_hits, print_transcript, size
 from serve_app.cli.progress import job_view, show_all
-from serve_app.cli.wording import clock, print_hits, print_transcript, size
 from serve_app.client import ClientError, RayScribeClient
 from serve_app.client.shapes import JobBody
 

@@ -13,8 +13,8 @@ from pipelines.domain.encoding import to_json
 from pipelines.domain.job import Upload
 from pipelines.domain.transcript import TranscriptionOptions, TranscriptionReport, WindowTranscript
 from pipelines.errors import RayScribeError
-from pipelines.flows.transcribe_recording import transcribe_recording
-from pipelines.steps.write_subtitles import TranscriptFormat, write_transcript
+from pipelines.recognition.formats import TranscriptFormat, write_transcript
+from pipelines.recognition.transcribe import transcribe_recording
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -55,10 +55,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _transcribe(options: argparse.Namespace) -> TranscriptionReport:
-    from pipelines.engines.faster_whisper_transcriber import FasterWhisperTranscriber
-    from pipelines.engines.local_reader import LocalReader
-    from pipelines.engines.pyav_decoder import PyavDecoder
-    from pipelines.engines.silero_detector import SileroDetector
+    from pipelines.audio.decode import PyavDecoder
+    from pipelines.audio.reader import LocalReader
+    from pipelines.audio.speech import SileroDetector
+    from pipelines.recognition.engines.faster_whisper import FasterWhisperTranscriber
 
     reader = LocalReader(_open, PyavDecoder(), SileroDetector)
     path: Path = options.recording

@@ -10,14 +10,14 @@ from ray.serve import Application
 
 from serve_app.deployments.diarizer import DiarizerDeployment
 from serve_app.deployments.embedder import EmbedderDeployment
+from serve_app.deployments.ingress import Ingress
 from serve_app.deployments.job_runner import JobRunner
 from serve_app.deployments.passage_store import PassageStoreDeployment
 from serve_app.deployments.reranker import RerankerDeployment
 from serve_app.deployments.transcriber import TranscriberDeployment
-from serve_app.ingress import Ingress
-from serve_app.language_model import DEPLOYMENT_NAME as LANGUAGE_MODEL
-from serve_app.language_model import build_language_model
 from serve_app.privacy import PRIVATE_ENVIRONMENT
+from serve_app.remote.language_model import DEPLOYMENT_NAME as LANGUAGE_MODEL
+from serve_app.remote.language_model import build_language_model
 from serve_app.settings import Settings
 
 APPLICATION_NAME = "rayscribe"

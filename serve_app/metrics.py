@@ -1,12 +1,46 @@
-"""Every metric of this product: name, kind, labels, unit. Exported to Prometheus by Ray with the prefix ``ray_``.
+"""Every metric's name and labels, who counts what, and the form of the log."""
 
-No label ever holds a tenant, an id or spoken content: they would leak, and their number is not bounded.
-"""
-
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
+import structlog
 from ray.util.metrics import Counter, Gauge, Histogram
+
+from pipelines.domain.job import JobResult, JobStatus, NewJob
+from pipelines.errors import RayScribeError
+
+
+class MetricsSink(Protocol):
+    """Counts and measures; names and labels are declared in ``serve_app/metrics.py``."""
+
+    def count(self, name: str, value: float = 1.0, **labels: str) -> None:
+        """Add to a counter."""
+        ...
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """Record one value of a histogram."""
+        ...
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        ...
+
+
+class NoMetrics:
+    """A sink that forgets: for tests of everything but metrics."""
+
+    def count(self, name: str, value: float = 1.0, **labels: str) -> None:
+        """Forget."""
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """Forget."""
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        """Forget."""
+
 
 _SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 _SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
@@ -105,3 +139,59 @@ def _checked(name: str, labels: dict[str, str]) -> dict[str, str]:
     if set(labels) != set(declared):
         raise KeyError(f"metric {name} takes the labels {declared}, not {tuple(labels)}")
     return labels
+
+
+logger = structlog.get_logger()
+
+
+class MeasuringObserver:
+    """Implements JobObserver."""
+
+    def __init__(self, metrics: MetricsSink) -> None:
+        self._metrics = metrics
+
+    @contextmanager
+    def running(self, job: NewJob) -> Iterator[None]:
+        """Bind job and tenant to every log line of the run."""
+        with structlog.contextvars.bound_contextvars(job=job.job_id, tenant=job.tenant):
+            features = [feature.value for feature in job.request.features]
+            logger.info("job_started", kind=job.kind.value, features=features)
+            yield
+
+    def ended(self, status: JobStatus, result: JobResult | None) -> None:
+        """Count the job, its stages and its fallbacks."""
+        self._metrics.count("jobs_ended", status=status.value)
+        if result is None:
+            logger.info("job_ended", status=status.value)
+            return
+        metrics = result.metrics
+        logger.info("job_ended", status=status.value, seconds=metrics.processing_s, rtf=metrics.rtf)
+        if metrics.rtf is not None:
+            self._metrics.observe("job_rtf", metrics.rtf)
+        for stage, seconds in metrics.stage_s.items():
+            self._metrics.observe("stage_seconds", seconds, stage=stage)
+        chat = result.results.get("chat")
+        if isinstance(chat, dict) and chat["removed_citations"]:
+            self._metrics.count("citations_removed", chat["removed_citations"], reason="unfounded")
+        for fallback in result.degraded:
+            self._metrics.count("fallbacks", stage=fallback.stage, used=fallback.used)
+
+    def erasure_failed(self, error: Exception) -> None:
+        """Count it by the error's code."""
+        self._metrics.count("job_erasures_failed", code=getattr(error, "code", RayScribeError.code))
+
+
+def configure_logs(level: str) -> None:
+    """Set structlog up for this process; calling it again changes the level only."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        logger_factory=structlog.PrintLoggerFactory(),
+        cache_logger_on_first_use=False,
+    )

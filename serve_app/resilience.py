@@ -17,7 +17,7 @@ from purgatory.domain.model import HALF_OPENED, OpenedState
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from pipelines.errors import DeadlineExceeded, DependencyError, RayScribeError
-from serve_app.services import MetricsSink, NoMetrics
+from serve_app.metrics import MetricsSink, NoMetrics
 from serve_app.settings import Policy
 
 ResultT = TypeVar("ResultT")

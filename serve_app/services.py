@@ -1,23 +1,25 @@
-"""What the HTTP application is a function of: ports and settings, no Ray."""
+"""What the HTTP application is a function of."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pipelines.flows.chat_ports import ChatPorts
-from pipelines.flows.enhance_transcript import LanguagePorts
-from pipelines.passage_ports import PassageStore
-from pipelines.ports import (
-    ArtifactStore,
-    Diarizer,
-    Embedder,
-    JobQueue,
-    LanguageModel,
-    RecordingReader,
-    Reranker,
-    Transcriber,
-)
-from serve_app.chat_options import chat_options
+from ray import serve
+
+from pipelines.domain.job import Feature
+from pipelines.jobs.stage_records import ENHANCE_FEATURES, UNDERSTAND_FEATURES
+from pipelines.language.ports import LanguagePorts
+from pipelines.ports.artifacts import ArtifactStore
+from pipelines.ports.audio import RecordingReader
+from pipelines.ports.jobs import JobQueue
+from pipelines.ports.language import LanguageModel
+from pipelines.ports.models import Diarizer, Embedder, Reranker, Transcriber
+from pipelines.ports.passages import PassageStore
+from pipelines.retrieval.ports import ChatPorts
+from serve_app.metrics import MetricsSink, NoMetrics
+from serve_app.options import chat_options
+from serve_app.resilience import Guard
 from serve_app.settings import Settings
 
 
@@ -43,35 +45,6 @@ class ClusterStatus(Protocol):
     def breakers(self) -> Mapping[str, str]:
         """Return dependency → ``closed`` | ``open`` | ``half-open`` of this process."""
         ...
-
-
-class MetricsSink(Protocol):
-    """Counts and measures; names and labels are declared in ``serve_app/metrics.py``."""
-
-    def count(self, name: str, value: float = 1.0, **labels: str) -> None:
-        """Add to a counter."""
-        ...
-
-    def observe(self, name: str, value: float, **labels: str) -> None:
-        """Record one value of a histogram."""
-        ...
-
-    def set(self, name: str, value: float, **labels: str) -> None:
-        """Set a gauge."""
-        ...
-
-
-class NoMetrics:
-    """A sink that forgets: for tests of everything but metrics."""
-
-    def count(self, name: str, value: float = 1.0, **labels: str) -> None:
-        """Forget."""
-
-    def observe(self, name: str, value: float, **labels: str) -> None:
-        """Forget."""
-
-    def set(self, name: str, value: float, **labels: str) -> None:
-        """Forget."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,3 +85,47 @@ class Services:
             language_model=self.language_model,
             options=chat_options(self.settings),
         )
+
+
+class RayClusterStatus:
+    """Implements ClusterStatus: asks Serve's controller, and this process's breakers."""
+
+    def __init__(self, application: str, guard: Guard) -> None:
+        """Take the application's name on Serve."""
+        self._application = application
+        self._guard = guard
+
+    async def deployments(self) -> tuple[DeploymentState, ...]:
+        """Ask the controller, in a thread because Serve's call blocks."""
+        status = await asyncio.to_thread(serve.status)
+        application = status.applications.get(self._application)
+        if application is None:
+            return ()
+        return tuple(
+            DeploymentState(
+                name=name,
+                status=str(deployment.status.value),
+                replicas=sum(count for state, count in deployment.replica_states.items() if state == "RUNNING"),
+                message=deployment.message,
+            )
+            for name, deployment in sorted(application.deployments.items())
+        )
+
+    def breakers(self) -> Mapping[str, str]:
+        """Return this process's view."""
+        return self._guard.states
+
+
+def available_features(services: Services) -> Collection[Feature]:
+    """Return what may be asked of a job here."""
+    if services.language is None:
+        return frozenset(Feature) - ENHANCE_FEATURES - UNDERSTAND_FEATURES
+    return frozenset(Feature) - (frozenset() if translates(services.language) else {Feature.TRANSLATION})
+
+
+def translates(language: LanguagePorts) -> bool:
+    """Say whether there is something that translates: nothing stands in for a language model there.
+
+    A model that is configured and does not answer counts: it may come back.
+    """
+    return language.model is not None

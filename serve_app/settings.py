@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from pipelines.flows.question_limits import MAX_QUERY_CHARACTERS
+from pipelines.retrieval.ports import MAX_QUERY_CHARACTERS
 
 Profile = Literal["local", "gpu", "production"]
 Scope = Literal["jobs:write", "jobs:read", "search", "chat", "inference", "admin"]

@@ -1,8 +1,14 @@
-"""Templates: a text skill is a JSON Schema that bounds the answer, and a prompt that asks for it."""
+"""Templates, and the text skills that fill them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Literal
+
+from pipelines.domain.answer import SamplingOptions
+from pipelines.domain.job import Feature
+from pipelines.domain.model import Degradation
+from pipelines.domain.transcript import Transcript
 
 Schema = Mapping[str, object]
 """A JSON Schema (draft 2020-12) without references: they are inlined when a template is loaded."""
@@ -37,3 +43,53 @@ class Template:
     """What a request must bring along (``x-parameters``): ``labels``, ``target_language``."""
     extractive: bool = True
     """False where no answer can be made without a language model (``x-extractive``): translation."""
+
+
+class Skill(StrEnum):
+    """What can be done with a text."""
+
+    ENHANCE = "enhance"
+    SUMMARIZE = "summarize"
+    TRANSLATE = "translate"
+    ENTITIES = "entities"
+    CLASSIFY = "classify"
+    EVALUATE = "evaluate"
+
+    @property
+    def feature(self) -> Feature:
+        """The feature of a recording's job that does the same."""
+        return _FEATURES[self]
+
+
+_FEATURES = {
+    Skill.ENHANCE: Feature.CLEAN_TRANSCRIPT,
+    Skill.SUMMARIZE: Feature.SUMMARY,
+    Skill.TRANSLATE: Feature.TRANSLATION,
+    Skill.ENTITIES: Feature.ENTITIES,
+    Skill.CLASSIFY: Feature.CLASSIFICATION,
+    Skill.EVALUATE: Feature.QUALITY,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkillRequest:
+    """One skill, and the text that it is to be applied to."""
+
+    skill: Skill
+    transcript: Transcript
+    template_id: str | None = None
+    labels: tuple[str, ...] = ()
+    """To classify."""
+    target_language: str | None = None
+    """To translate."""
+    sampling: SamplingOptions = field(default_factory=SamplingOptions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkillOutcome:
+    """What came of it, as plain JSON values."""
+
+    result: object
+    """Fits the template; None where neither a model nor the text alone could answer."""
+    versions: Mapping[str, object] = field(default_factory=dict)
+    degraded: tuple[Degradation, ...] = ()

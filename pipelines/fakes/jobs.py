@@ -22,9 +22,8 @@ from pipelines.domain.job import (
 )
 from pipelines.errors import IdempotencyConflict, InvalidRequest, JobEnded, JobNotFailed, NotFound
 from pipelines.fakes.steps import InMemoryStepRunner
-from pipelines.flows.job_failure import JobFailed, failure_of
-from pipelines.flows.submit_request import reindexing_already
-from pipelines.steps.check_queue_room import QueueLimits, check_queue_room
+from pipelines.jobs.failure import JobFailed, failure_of
+from pipelines.jobs.submit import QueueLimits, check_queue_room, reindexing_already
 
 RunJob = Callable[[NewJob, InMemoryStepRunner], Awaitable[object]]
 _URGENCY: Mapping[Priority, int] = {"high": 1, "normal": 2, "low": 3}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipelines.domain.answer import Completion, CompletionChunk, FinishReason, Message, SamplingOptions, TokenUsage
 from pipelines.domain.model import ModelInfo
 from pipelines.errors import GenerationTruncated, InvalidRequest
-from pipelines.steps.minimal_value import minimal_value
+from pipelines.language.schemas import minimal_value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

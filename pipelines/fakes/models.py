@@ -10,20 +10,12 @@ import numpy as np
 from pipelines.domain.audio import MAX_SPEECH_PIECE_S, SAMPLE_RATE_HZ, TimeSpan, Window
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import Embedding, SparseVector
-from pipelines.domain.transcript import (
-    Diarization,
-    DiarizationOptions,
-    LanguageGuess,
-    Segment,
-    SpeakerTurn,
-    TranscriptionOptions,
-    WindowTranscript,
-    Word,
-)
+from pipelines.domain.samples import Samples
+from pipelines.domain.speakers import Diarization, DiarizationOptions, SpeakerTurn
+from pipelines.domain.transcript import LanguageGuess, Segment, TranscriptionOptions, WindowTranscript, Word
 from pipelines.errors import InvalidRequest
 from pipelines.fakes.rehearsal import Rehearsal
 from pipelines.fakes.scripted_speech import Utterance, read_utterances
-from pipelines.samples import Samples
 
 _PIECE_SAMPLES = round(MAX_SPEECH_PIECE_S * SAMPLE_RATE_HZ)
 

@@ -18,9 +18,9 @@ from pipelines.domain.passage import (
     StageScores,
 )
 from pipelines.errors import Conflict, EmbedderMismatch, NotFound, PassageStoreUnavailable
-from pipelines.passage_ports import Replacement, ReplacementState
-from pipelines.steps.fuse_rankings import fuse_scores, word_shares
-from pipelines.steps.same_passage import same_passage
+from pipelines.ports.passages import Replacement, ReplacementState
+from pipelines.retrieval.fusion import fuse_scores, word_shares
+from pipelines.retrieval.passages import same_passage
 
 
 @dataclass(slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.domain.audio import SAMPLE_RATE_HZ
-from pipelines.samples import Samples
+from pipelines.domain.samples import Samples
 
 _HEADER = 21_000
 _SPEAKER = 20_000

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 from pipelines.errors import ArtifactNotFound, ArtifactStoreUnavailable
-from pipelines.stores.artifact_keys import check_key
+from pipelines.stores.artifacts import check_key
 
 _CHUNK_BYTES = 1 << 20
 

@@ -14,7 +14,7 @@ from qdrant_client import models
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import CollectionInfo, Embedding, Hit, Passage, SearchFilters, SearchMode
 from pipelines.errors import EmbedderMismatch, NotFound, PassageStoreUnavailable
-from pipelines.passage_ports import Replacement, ReplacementState
+from pipelines.ports.passages import Replacement, ReplacementState
 from pipelines.stores.qdrant_collections import PhysicalCollection, QdrantCollections
 from pipelines.stores.qdrant_connection import CollectionMissing, Connection, ServerConnection
 from pipelines.stores.qdrant_embedded import EmbeddedConnection

@@ -17,8 +17,8 @@ from qdrant_client import models
 
 from pipelines.domain.passage import Passage
 from pipelines.errors import Conflict, NotFound
-from pipelines.passage_ports import Replacement, ReplacementState
-from pipelines.steps.same_passage import same_passage
+from pipelines.ports.passages import Replacement, ReplacementState
+from pipelines.retrieval.passages import same_passage
 from pipelines.stores.collection_names import alias_name, is_replacement, physical_name
 from pipelines.stores.qdrant_collections import PhysicalCollection, QdrantCollections
 from pipelines.stores.qdrant_connection import CollectionMissing, Connection

@@ -11,7 +11,7 @@ from typing import Any
 from qdrant_client import models
 
 from pipelines.domain.passage import Embedding, Hit, SearchFilters, SearchMode, SparseVector, StageScores
-from pipelines.steps.fuse_rankings import fuse_scores, word_shares
+from pipelines.retrieval.fusion import fuse_scores, word_shares
 from pipelines.stores.qdrant_records import DENSE, SPARSE, to_filter, to_passage, to_sparse
 
 CANDIDATES = 50

@@ -11,26 +11,19 @@ from starlette.responses import Response
 
 from pipelines import __version__
 from pipelines.errors import RayScribeError
-from serve_app.api import (
-    chat,
-    collections,
-    embeddings,
-    health,
-    job_events,
-    jobs,
-    models,
-    recordings,
-    search,
-    templates,
-    text_skills,
-    transcriptions,
-    transcripts,
-)
-from serve_app.api.authentication import AuthenticationMiddleware
-from serve_app.api.documentation import DESCRIPTION, TITLE
-from serve_app.api.edge import BodyLimitMiddleware, EdgeMiddleware
-from serve_app.api.errors import error_response
-from serve_app.api.uploads import UploadGate
+from serve_app.api.edge.authentication import AuthenticationMiddleware
+from serve_app.api.edge.documentation import DESCRIPTION, TITLE
+from serve_app.api.edge.errors import error_response
+from serve_app.api.edge.middleware import BodyLimitMiddleware, EdgeMiddleware
+from serve_app.api.edge.uploads import UploadGate
+from serve_app.api.jobs import audio as recordings
+from serve_app.api.jobs import events as job_events
+from serve_app.api.jobs import jobs, transcripts
+from serve_app.api.openai import embeddings, models, transcriptions
+from serve_app.api.operation import health
+from serve_app.api.retrieval import chat, collections, search
+from serve_app.api.text import skills as text_skills
+from serve_app.api.text import templates
 from serve_app.services import Services
 
 UPLOAD_PATHS = frozenset({"/v1/jobs", "/v1/audio/transcriptions", "/v1/audio/translations"})

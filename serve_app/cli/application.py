@@ -4,7 +4,9 @@ from typing import Annotated
 
 import typer
 
-from serve_app.cli import doctor, jobs, models, search, serving, submit, transcripts, watch
+from serve_app.cli import doctor, jobs, models, search, serving, submit
+from serve_app.cli import jobs as transcripts
+from serve_app.cli import progress as watch
 
 app = typer.Typer(
     name="rayscribe",

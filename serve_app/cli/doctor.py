@@ -52,8 +52,8 @@ def _print(findings: list["Finding"], plans: dict[str, list["RolePlan"]], models
 
 
 def _print_models(folder: Path) -> None:
-    from serve_app.cli.wording import size
-    from serve_app.model_catalogue import CATALOGUE, folder_bytes, missing_files
+    from serve_app.cli.output import size
+    from serve_app.models.catalogue import CATALOGUE, folder_bytes, missing_files
 
     typer.secho(f"\nModels in {folder}", bold=True)
     here = [entry for entry in CATALOGUE if not missing_files(entry, folder / entry.name)]
@@ -67,7 +67,7 @@ def _print_json(findings: list["Finding"], plans: dict[str, list["RolePlan"]], m
     import json
     from dataclasses import asdict
 
-    from serve_app.model_catalogue import CATALOGUE, folder_bytes, missing_files
+    from serve_app.models.catalogue import CATALOGUE, folder_bytes, missing_files
 
     on_disk = {
         entry.name: folder_bytes(models / entry.name)

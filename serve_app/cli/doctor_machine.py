@@ -13,7 +13,7 @@ from typing import Literal
 
 import psutil
 
-from serve_app.cli.wording import size
+from serve_app.cli.output import size
 
 _PACKAGES = (
     "ray",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from serve_app.cli.configuration import mistakes_said, read_config
 from serve_app.cli.serving import PROJECT_FOLDER
-from serve_app.model_catalogue import find, missing_files
-from serve_app.model_chain import model_folder
+from serve_app.models.catalogue import find, missing_files
+from serve_app.models.chain import model_folder
 from serve_app.settings import DataSettings, ModelChoice, ModelSettings
 
 PROFILE_FILES = {"local": PROJECT_FOLDER / "configs" / "local.yaml", "gpu": PROJECT_FOLDER / "serve_config.yaml"}

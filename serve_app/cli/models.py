@@ -10,7 +10,7 @@ from serve_app.cli.options import DEFAULT_SERVER, AsJson, Key, Server
 
 if TYPE_CHECKING:
     from serve_app.client.shapes import ModelsBody
-    from serve_app.model_catalogue import CatalogueEntry
+    from serve_app.models.catalogue import CatalogueEntry
 
 app = typer.Typer(help="See which models are there, and download more.", no_args_is_help=True)
 
@@ -56,7 +56,7 @@ def pull_models(
     ] = None,
 ) -> None:
     """Download models into the models folder, at pinned revisions."""
-    from serve_app.model_download import DownloadFailed, HubUnreachable, pull
+    from serve_app.models.download import DownloadFailed, HubUnreachable, pull
 
     target = _models_folder(folder)
     for entry in [_entry(name) for name in names]:
@@ -71,7 +71,7 @@ def pull_models(
 
 
 def _entry(name: str) -> "CatalogueEntry":
-    from serve_app.model_catalogue import CATALOGUE, find
+    from serve_app.models.catalogue import CATALOGUE, find
 
     entry = find(name)
     if entry is None:
@@ -80,13 +80,13 @@ def _entry(name: str) -> "CatalogueEntry":
 
 
 def _say_gated(entry: "CatalogueEntry") -> None:
-    from serve_app.model_download import how_to_get_access
+    from serve_app.models.download import how_to_get_access
 
     fail(f"{entry.name} needs a token", how_to_get_access(entry), REFUSED)
 
 
 def _say_start(entry: "CatalogueEntry", target: Path) -> None:
-    from serve_app.cli.wording import size
+    from serve_app.cli.output import size
 
     typer.echo(f"{entry.name}: about {size(entry.bytes)} from {entry.repository}, {entry.licence}, to {target}")
 
@@ -99,8 +99,8 @@ def _models_folder(folder: Path | None) -> Path:
 
 
 def _catalogue_rows(folder: Path) -> list[dict[str, Any]]:
-    from serve_app.cli.wording import size
-    from serve_app.model_catalogue import CATALOGUE, folder_bytes, missing_files
+    from serve_app.cli.output import size
+    from serve_app.models.catalogue import CATALOGUE, folder_bytes, missing_files
 
     return [
         {
@@ -131,7 +131,7 @@ def _running_rows(body: "ModelsBody") -> list[dict[str, Any]]:
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    from serve_app.cli.wording import aligned
+    from serve_app.cli.output import aligned
 
     header = [name.upper() for name in rows[0]] if rows else []
     for line in aligned([header, *([str(value) for value in row.values()] for row in rows)]):

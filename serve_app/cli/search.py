@@ -41,7 +41,7 @@ def search(
         return
     from rich.console import Console
 
-    from serve_app.cli.wording import print_hits
+    from serve_app.cli.output import print_hits
 
     print_hits(Console(highlight=False), found["hits"])
 
@@ -63,7 +63,7 @@ def chat(
 
 
 def _print_answer(answer: "ChatBody") -> None:
-    from serve_app.cli.outcomes import answer_lines
+    from serve_app.cli.output import answer_lines
 
     for line in answer_lines(answer):
         typer.echo(line)

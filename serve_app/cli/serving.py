@@ -29,7 +29,7 @@ def up(
 
     document = read_config(config)
     settings_of(document["applications"][0].get("args", {}), config)
-    from serve_app import launch  # only now: Ray takes a second to import, and a mistake is to be said at once
+    from serve_app.laptop import launch
 
     _say_busy_port(port or document["http_options"]["port"])
     try:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from serve_app.client import ClientError, RayScribeClient
     from serve_app.client.client import Fields
+    from serve_app.client.requests import Progress as SentCallback
     from serve_app.client.shapes import JobBody
-    from serve_app.client.upload import Progress as SentCallback
 
 _OF_ONE_RECORDING = frozenset({409, 413, 415, 500})
 """Refusals, by status, that say nothing about the next recording."""
@@ -152,13 +152,13 @@ def _advance(bar: "Progress", file: Path) -> "SentCallback":
 def _report(job: "JobBody", as_json: bool) -> None:
     import json
 
-    from serve_app.cli.outcomes import subject
+    from serve_app.cli.output import subject
 
     typer.echo(json.dumps(job) if as_json else f"{job['id']}  {subject(job)}  {job['status']}")
 
 
 def _follow_all(client: "RayScribeClient", jobs: list["JobBody"], as_json: bool) -> None:
-    from serve_app.cli.watch import follow_job, raise_unless_succeeded
+    from serve_app.cli.progress import follow_job, raise_unless_succeeded
 
     ended = [follow_job(client, job["id"], as_json=as_json) for job in jobs]
     for job in ended:
@@ -170,6 +170,6 @@ def _follow_all(client: "RayScribeClient", jobs: list["JobBody"], as_json: bool)
 def _print_transcript(client: "RayScribeClient", job: "JobBody") -> None:
     from rich.console import Console
 
-    from serve_app.cli.wording import print_transcript
+    from serve_app.cli.output import print_transcript
 
     print_transcript(Console(highlight=False), client.transcript(job["id"])["segments"])

@@ -10,12 +10,21 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
 from pipelines.domain.job import TERMINAL_EVENTS, JobEvent
-from serve_app.client.answers import not_ours, read_json, read_text
 from serve_app.client.errors import FileUnreadable, NotSendable, RequestRefused, ServerUnreachable, refusal
 from serve_app.client.events import EventStream
-from serve_app.client.request_parts import authorization, file_name, idempotency, route, server_address
+from serve_app.client.requests import (
+    Progress,
+    authorization,
+    file_name,
+    idempotency,
+    metered,
+    not_ours,
+    read_json,
+    read_text,
+    route,
+    server_address,
+)
 from serve_app.client.shapes import ChatBody, JobBody, JobListBody, ModelsBody, SearchBody, TranscriptBody
-from serve_app.client.upload import Progress, metered
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 _ATTEMPTS = 4

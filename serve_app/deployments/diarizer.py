@@ -1,12 +1,11 @@
 """Who speaks when: one recording at a time a replica, because pyannote's pipeline is not re-entrant."""
 
 from pipelines.domain.model import ModelInfo
-from pipelines.domain.transcript import Diarization, DiarizationOptions
-from pipelines.samples import Samples
-from serve_app.engines import diarizer_loaders
-from serve_app.logs import configure_logs
-from serve_app.metrics import RayMetrics
-from serve_app.model_chain import ModelChain
+from pipelines.domain.samples import Samples
+from pipelines.domain.speakers import Diarization, DiarizationOptions
+from serve_app.metrics import RayMetrics, configure_logs
+from serve_app.models.chain import ModelChain
+from serve_app.models.engines import diarizer_loaders
 from serve_app.settings import Settings
 
 

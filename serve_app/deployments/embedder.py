@@ -2,10 +2,9 @@
 
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import Embedding
-from serve_app.engines import embedder_loaders
-from serve_app.logs import configure_logs
-from serve_app.metrics import RayMetrics
-from serve_app.model_chain import ModelChain
+from serve_app.metrics import RayMetrics, configure_logs
+from serve_app.models.chain import ModelChain
+from serve_app.models.engines import embedder_loaders
 from serve_app.settings import Settings
 
 

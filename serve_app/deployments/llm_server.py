@@ -12,9 +12,9 @@ from ray.llm._internal.serve.core.server.llm_server import LLMServer
 from ray.serve.llm.openai_api_models import ChatCompletionRequest
 
 from pipelines.domain.model import ModelInfo
-from pipelines.engines.openai_chat import EventLines, refusal
-from pipelines.engines.vllm_language_model import TokenCounter, describe_model, load_tokenizer
 from pipelines.errors import ModelUnavailable
+from pipelines.language.engines.openai_wire import EventLines, refusal
+from pipelines.language.engines.vllm import TokenCounter, describe_model, load_tokenizer
 
 
 class PlainLLMServer(LLMServer):

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from pipelines.passage_ports import CollectionReplacer, PassageStore
-from serve_app.logs import configure_logs
+from pipelines.ports.passages import CollectionReplacer, PassageStore
+from serve_app.metrics import configure_logs
 from serve_app.settings import Settings
 
 _VERBS = frozenset(

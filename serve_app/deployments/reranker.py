@@ -1,10 +1,9 @@
 """Judges passages against a question."""
 
 from pipelines.domain.model import ModelInfo
-from serve_app.engines import reranker_loaders
-from serve_app.logs import configure_logs
-from serve_app.metrics import RayMetrics
-from serve_app.model_chain import ModelChain
+from serve_app.metrics import RayMetrics, configure_logs
+from serve_app.models.chain import ModelChain
+from serve_app.models.engines import reranker_loaders
 from serve_app.settings import Settings
 
 

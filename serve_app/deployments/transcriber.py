@@ -4,12 +4,11 @@ from dataclasses import replace
 
 from pipelines.domain.audio import Window
 from pipelines.domain.model import ModelInfo
+from pipelines.domain.samples import Samples
 from pipelines.domain.transcript import LanguageGuess, TranscriptionOptions, WindowTranscript
-from pipelines.samples import Samples
-from serve_app.engines import transcriber_loaders
-from serve_app.logs import configure_logs
-from serve_app.metrics import RayMetrics
-from serve_app.model_chain import ModelChain
+from serve_app.metrics import RayMetrics, configure_logs
+from serve_app.models.chain import ModelChain
+from serve_app.models.engines import transcriber_loaders
 from serve_app.settings import Settings
 
 

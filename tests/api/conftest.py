@@ -14,18 +14,18 @@ import uvicorn
 from blockbuster import BlockBuster, blockbuster_ctx
 from fastapi import FastAPI
 
+from pipelines.audio.decode import PyavDecoder
+from pipelines.audio.reader import LocalReader
 from pipelines.domain.job import NewJob
-from pipelines.engines.local_reader import LocalReader
-from pipelines.engines.pyav_decoder import PyavDecoder
 from pipelines.fakes.jobs import InMemoryJobQueue
 from pipelines.fakes.models import FakeDiarizer, FakeEmbedder, FakeSpeechDetector, FakeTranscriber
 from pipelines.fakes.passages import InMemoryPassageStore
 from pipelines.fakes.scripted_speech import Utterance, write_wav
 from pipelines.fakes.steps import InMemoryStepRunner
 from pipelines.fakes.stores import InMemoryArtifactStore
-from pipelines.flows.job_flows import RequestPorts, job_flows, run_job
-from pipelines.flows.process_reindex import ReindexPorts
-from pipelines.flows.recording_ports import RecordingPorts
+from pipelines.jobs.ports import RecordingPorts
+from pipelines.jobs.run import RequestPorts, job_flows, run_job
+from pipelines.jobs.single_stage import ReindexPorts
 from serve_app.api.application import create_app
 from serve_app.services import Services
 from serve_app.settings import Settings

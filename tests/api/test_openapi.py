@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from serve_app.api.job_fields import JobFields
+from serve_app.api.jobs.fields import JobFields
 from tests.api.conftest import World
 
 

@@ -10,7 +10,7 @@ import pytest
 from serve_app.client.client import RayScribeClient
 from serve_app.client.errors import RequestRefused
 from tests.api.conftest import BuildWorld, World, listening
-from tests.api.test_authentication import KEYED
+from tests.api.edge.test_authentication import KEYED
 
 UNKNOWN = "0192f0c1-2f3b-7abc-8def-0123456789ab"
 

@@ -11,15 +11,15 @@ from jsonschema import Draft202012Validator
 
 from pipelines.domain.template import Template
 from pipelines.domain.understanding import UnderstandingRequest
-from pipelines.engines.extractive_analyst import ExtractiveAnalyst
 from pipelines.fakes.language import ScriptedLanguageModel
-from pipelines.flows.enhance_transcript import LanguagePorts
-from pipelines.flows.understand_transcript import understand_transcript
-from pipelines.steps import fill_template
-from pipelines.steps.check_template_schema import KNOWN_KEYWORDS
-from pipelines.steps.render_prompt import VARIABLES
-from pipelines.templates import FEATURES, load_templates
-from tests.steps.spoken_calls import SHIPPED, said
+from pipelines.language import extraction as fill_template
+from pipelines.language.extractive import ExtractiveAnalyst
+from pipelines.language.ports import LanguagePorts
+from pipelines.language.prompts import VARIABLES
+from pipelines.language.schemas import KNOWN_KEYWORDS
+from pipelines.language.templates import FEATURES, load_templates
+from pipelines.language.understand import understand_transcript
+from tests.language.spoken_calls import SHIPPED, said
 
 GUIDE = (SHIPPED / "README.md").read_text()
 INTERVIEW = said(

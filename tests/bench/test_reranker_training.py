@@ -10,9 +10,9 @@ from bench.reranker_lessons import PEOPLE, Lesson, answer_lessons, lesson_facts,
 from bench.retrieval_corpus import NAME_FORMS, NAMES, PARAPHRASES, Fact
 from bench.retrieval_training import training_facts
 from bench.train_reranker import open_model, train
-from pipelines.engines.bge_reranker import BgeReranker
 from pipelines.fakes.models import FakeEmbedder
-from tests.engines.tiny_checkpoints import write_reranker
+from pipelines.retrieval.engines.reranker import BgeReranker
+from tests.retrieval.engines.tiny_checkpoints import write_reranker
 
 LIKE = 0.5
 """Share of common content words from which two sentences count as the same."""

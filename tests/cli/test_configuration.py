@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 from typer.testing import Result
 
-import serve_app
+import serve_app.laptop
 from serve_app.cli import doctor_profiles
 from serve_app.cli.serving import DEFAULT_CONFIG
 from serve_app.settings import Settings
@@ -28,8 +28,8 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What ``up`` would serve; without a mistake, that is."""
     served: list[Any] = []
     launch = SimpleNamespace(run=lambda *given, **_: served.append(given))
-    monkeypatch.setitem(sys.modules, "serve_app.launch", launch)
-    monkeypatch.setattr(serve_app, "launch", launch, raising=False)
+    monkeypatch.setitem(sys.modules, "serve_app.laptop.launch", launch)
+    monkeypatch.setattr(serve_app.laptop, "launch", launch, raising=False)
     return served
 
 
@@ -152,7 +152,7 @@ def test_what_serve_itself_refuses_is_said_too(
 
         ServeDeploySchema.model_validate({"applications": [{"import_pth": SECRET}]})
 
-    monkeypatch.setattr(serve_app.launch, "run", run)
+    monkeypatch.setattr(serve_app.laptop.launch, "run", run)
     result = rayscribe("up")
     assert is_one_clear_line(result)
     assert f"✗ {DEFAULT_CONFIG}: applications.0" in result.stderr

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from serve_app import model_download
-from serve_app.model_catalogue import CatalogueEntry
+from serve_app.models import download as model_download
+from serve_app.models.catalogue import CatalogueEntry
 from tests.cli.conftest import Command
 from tests.client.standin import StandIn
 

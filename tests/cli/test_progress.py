@@ -5,8 +5,8 @@ from rich.console import Console
 
 from pipelines.domain.job import JobEvent, Stage
 from serve_app.cli import progress
+from serve_app.cli.output import clock, print_hits, size
 from serve_app.cli.progress import job_view, show_all
-from serve_app.cli.wording import clock, print_hits, size
 from tests.client.standin import HIT
 
 EVENTS = (

@@ -56,7 +56,7 @@ def test_version(rayscribe: Command) -> None:
 def replace_launch(monkeypatch: pytest.MonkeyPatch, run: Callable[..., None]) -> None:
     """Importing the real one imports Ray, which takes longer than all other tests of this folder."""
     launch = SimpleNamespace(run=run)
-    monkeypatch.setitem(sys.modules, "serve_app.launch", launch)
+    monkeypatch.setitem(sys.modules, "serve_app.laptop.launch", launch)
     monkeypatch.setattr(serve_app, "launch", launch, raising=False)
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.ports import JobQueue
-from pipelines.stores.dbos_jobs import DbosJobQueue
+from pipelines.jobs.dbos.queue import DbosJobQueue
+from pipelines.ports.jobs import JobQueue
 from tests.contracts.job_queue_harness import LIMITS, DbosHarness, FakeHarness, Harness
 from tests.postgres import new_database
 

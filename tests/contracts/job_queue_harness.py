@@ -5,16 +5,17 @@ from typing import Protocol
 
 from pipelines.domain.audio import Window
 from pipelines.domain.job import JobEvent, NewJob
-from pipelines.domain.transcript import Diarization, DiarizationOptions, TranscriptionOptions, WindowTranscript
+from pipelines.domain.speakers import Diarization, DiarizationOptions
+from pipelines.domain.transcript import TranscriptionOptions, WindowTranscript
 from pipelines.errors import InvalidRequest
 from pipelines.fakes.jobs import InMemoryJobQueue
 from pipelines.fakes.models import FakeDiarizer, FakeTranscriber
-from pipelines.flows.job_flows import RequestPorts, job_flows, run_job
-from pipelines.flows.recording_ports import RecordingPorts
-from pipelines.ports import JobQueue
-from pipelines.steps.check_queue_room import QueueLimits
-from pipelines.stores.dbos_jobs import DbosJobQueue
-from pipelines.stores.dbos_runner import DbosJobRunner, RunnerOptions
+from pipelines.jobs.dbos.queue import DbosJobQueue
+from pipelines.jobs.dbos.runner import DbosJobRunner, RunnerOptions
+from pipelines.jobs.ports import RecordingPorts
+from pipelines.jobs.run import RequestPorts, job_flows, run_job
+from pipelines.jobs.submit import QueueLimits
+from pipelines.ports.jobs import JobQueue
 
 LIMITS = QueueLimits(per_tenant=4, total=6)
 

@@ -14,9 +14,9 @@ import pytest
 
 from pipelines.errors import ArtifactNotFound, ArtifactStoreUnavailable, InvalidRequest
 from pipelines.fakes.stores import InMemoryArtifactStore
-from pipelines.ports import ArtifactStore
-from pipelines.stores import fsspec_artifacts
-from pipelines.stores.fsspec_artifacts import FsspecArtifactStore
+from pipelines.ports.artifacts import ArtifactStore
+from pipelines.stores import artifacts as fsspec_artifacts
+from pipelines.stores.artifacts import FsspecArtifactStore
 
 KEY = "acme/0192-job/transcript.json"
 HOSTILE_KEYS = [

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.audio.decode import PyavDecoder
 from pipelines.domain.audio import SAMPLE_RATE_HZ, Recording
 from pipelines.domain.job import Upload
-from pipelines.engines.pyav_decoder import PyavDecoder
+from pipelines.domain.samples import Samples
 from pipelines.errors import (
     ArtifactStoreUnavailable,
     AudioDamaged,
@@ -19,9 +20,8 @@ from pipelines.errors import (
     UnsupportedMedia,
 )
 from pipelines.fakes.scripted_speech import Utterance, write_samples, write_wav
-from pipelines.ports import AudioDecoder
-from pipelines.samples import Samples
-from tests.engines.containers import CODECS, TONE_S, encoded, tone, video_without_audio, wav_header, with_hole
+from pipelines.ports.audio import AudioDecoder
+from tests.audio.containers import CODECS, TONE_S, encoded, tone, video_without_audio, wav_header, with_hole
 
 UPLOAD = Upload(filename="lecture.m4a", sha256="ab" * 32, bytes=123, artifact="acme/uploads/lecture")
 DAY_S = 24 * 3600.0

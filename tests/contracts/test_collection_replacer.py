@@ -12,9 +12,9 @@ from pipelines.domain.passage import Embedding, Passage, SearchRequest
 from pipelines.errors import Conflict, EmbedderMismatch, NotFound, RayScribeError
 from pipelines.fakes.models import FakeEmbedder
 from pipelines.fakes.passages import InMemoryPassageStore
-from pipelines.flows.reindex_collection import BATCH, ReindexPosition, reindex_collection
-from pipelines.flows.search_passages import search_passages
-from pipelines.passage_ports import CollectionReplacer, PassageStore, Replacement, ReplacementState
+from pipelines.ports.passages import CollectionReplacer, PassageStore, Replacement, ReplacementState
+from pipelines.retrieval.indexing import BATCH, ReindexPosition, reindex_collection
+from pipelines.retrieval.search import search_passages
 from pipelines.stores.qdrant_passages import QdrantPassageStore
 from tests.contracts.test_passage_store import PASSAGES, fill, passage
 

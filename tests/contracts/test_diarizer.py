@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.domain.transcript import DiarizationOptions, SpeakerTurn
-from pipelines.engines.pyannote_diarizer import PyannoteDiarizer
+from pipelines.domain.samples import Samples
+from pipelines.domain.speakers import DiarizationOptions, SpeakerTurn
 from pipelines.errors import InvalidRequest
 from pipelines.fakes.models import FakeDiarizer
 from pipelines.fakes.scripted_speech import Utterance, write_samples
-from pipelines.ports import Diarizer
-from pipelines.samples import Samples
-from tests.engines.recordings import read_recording
+from pipelines.ports.models import Diarizer
+from pipelines.speakers.engines.pyannote import PyannoteDiarizer
+from tests.audio.recordings import read_recording
 
 PIPELINE = Path(__file__).parents[2] / "demo" / "models" / "diarization"
 

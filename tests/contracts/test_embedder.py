@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.engines.bge_embedder import BgeEmbedder
-from pipelines.engines.minilm_embedder import MiniLmEmbedder
 from pipelines.fakes.models import FakeEmbedder
-from pipelines.ports import Embedder
-from tests.engines.tiny_checkpoints import write_bge_m3
+from pipelines.ports.models import Embedder
+from pipelines.retrieval.engines.bge import BgeEmbedder
+from pipelines.retrieval.engines.minilm import MiniLmEmbedder
+from tests.retrieval.engines.tiny_checkpoints import write_bge_m3
 
 real = pytest.mark.engines
 

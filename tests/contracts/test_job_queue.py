@@ -8,9 +8,9 @@ import pytest
 
 from pipelines.domain.job import JobFilters, JobStatus, NewJob
 from pipelines.errors import IdempotencyConflict, InvalidRequest, JobEnded, JobNotFailed, NotFound, QueueFull
-from pipelines.ports import JobQueue
+from pipelines.ports.jobs import JobQueue
 from tests.contracts.job_queue_harness import LIMITS, collect
-from tests.flows.recordings import new_job
+from tests.jobs.recordings import new_job
 
 
 class TestWaiting:

@@ -16,17 +16,17 @@ from pipelines.errors import Conflict, JobEnded, NotFound
 from pipelines.fakes.language import ScriptedAnswer, ScriptedLanguageModel
 from pipelines.fakes.models import FakeEmbedder, FakeTranscriber
 from pipelines.fakes.passages import InMemoryPassageStore
-from pipelines.flows.chat_ports import ChatPorts
-from pipelines.flows.erase_job import erase_job
-from pipelines.flows.job_flows import RequestPorts
-from pipelines.flows.process_reindex import ReindexPorts
-from pipelines.flows.read_job import read_job
-from pipelines.flows.recording_ports import RecordingPorts
-from pipelines.flows.submit_request import keep_request, new_request_job
-from pipelines.ports import JobQueue
+from pipelines.jobs.erase import erase_job
+from pipelines.jobs.ports import RecordingPorts
+from pipelines.jobs.result import read_job
+from pipelines.jobs.run import RequestPorts
+from pipelines.jobs.single_stage import ReindexPorts
+from pipelines.jobs.submit import keep_request, new_request_job
+from pipelines.ports.jobs import JobQueue
+from pipelines.retrieval.ports import ChatPorts
 from tests.contracts.job_queue_harness import GatedTranscriber, Harness, RefusingDiarizer, collect
 from tests.contracts.test_passage_store import PASSAGES, fill
-from tests.flows.recordings import DIALOGUE, fake_ports, new_job
+from tests.jobs.recordings import DIALOGUE, fake_ports, new_job
 
 
 class TestRunning:

@@ -10,13 +10,13 @@ from jsonschema import Draft202012Validator
 
 from pipelines.domain.answer import CompletionChunk, Message, SamplingOptions
 from pipelines.domain.template import Template
-from pipelines.engines.openai_language_model import Endpoint, OpenAILanguageModel
 from pipelines.errors import GenerationTruncated, InvalidRequest, ModelUnavailable
 from pipelines.fakes.language import ScriptedAnswer, ScriptedLanguageModel
-from pipelines.ports import LanguageModel
-from pipelines.steps.shape_schema import for_model, for_request
+from pipelines.language.engines.openai import Endpoint, OpenAILanguageModel
+from pipelines.language.schemas import for_model, for_request
+from pipelines.ports.language import LanguageModel
 from tests.contracts.language_model_server import ChatEndpoint, serving
-from tests.steps.spoken_calls import shipped_templates
+from tests.language.spoken_calls import shipped_templates
 
 QUESTION = (Message(role="system", content="Answer."), Message(role="user", content="What is a cell?"))
 SCHEMA = {

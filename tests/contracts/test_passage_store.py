@@ -11,8 +11,8 @@ from pipelines.domain.passage import Hit, Passage, SearchFilters, SearchMode, Sp
 from pipelines.errors import EmbedderMismatch, NotFound
 from pipelines.fakes.models import FakeEmbedder
 from pipelines.fakes.passages import InMemoryPassageStore
-from pipelines.passage_ports import PassageStore
-from pipelines.steps.chunk_transcript import passage_id
+from pipelines.ports.passages import PassageStore
+from pipelines.retrieval.passages import passage_id
 from pipelines.stores.qdrant_passages import QdrantPassageStore
 
 HOSTILE = (

@@ -6,16 +6,16 @@ from contextlib import aclosing
 import numpy as np
 import pytest
 
+from pipelines.audio.decode import PyavDecoder
+from pipelines.audio.reader import LocalReader
 from pipelines.domain.audio import AudioExtent, Window, WindowingOptions
 from pipelines.domain.job import Upload
-from pipelines.engines.local_reader import LocalReader
-from pipelines.engines.pyav_decoder import PyavDecoder
 from pipelines.errors import ArtifactNotFound, TooLarge, UnsupportedMedia
 from pipelines.fakes.models import FakeSpeechDetector
 from pipelines.fakes.scripted_speech import Utterance, write_samples, write_wav
 from pipelines.fakes.stores import InMemoryArtifactStore
-from pipelines.ports import RecordingReader
-from tests.engines.containers import wav_header
+from pipelines.ports.audio import RecordingReader
+from tests.audio.containers import wav_header
 
 KEY = "acme/uploads/recording"
 SAID = [Utterance(start_s=10.0 * number + 1, end_s=10.0 * number + 2, text="word") for number in range(5)]

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipelines.engines.bge_reranker import BgeReranker
 from pipelines.fakes.passages import FakeReranker
-from pipelines.ports import Reranker
-from tests.engines.tiny_checkpoints import write_reranker
+from pipelines.ports.models import Reranker
+from pipelines.retrieval.engines.reranker import BgeReranker
+from tests.retrieval.engines.tiny_checkpoints import write_reranker
 
 TEXTS = ["the exam is on monday", "cells divide in two", "", "the night train " * 400]
 

@@ -7,13 +7,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from pipelines.audio.speech import SileroDetector
 from pipelines.domain.audio import MAX_SPEECH_PIECE_S, SAMPLE_RATE_HZ, TimeSpan, WindowingOptions
-from pipelines.engines.silero_detector import SileroDetector
+from pipelines.domain.samples import Samples
 from pipelines.fakes.models import FakeSpeechDetector
 from pipelines.fakes.scripted_speech import Utterance, write_samples
-from pipelines.ports import SpeechDetector
-from pipelines.samples import Samples
-from tests.engines.recordings import read_recording
+from pipelines.ports.audio import SpeechDetector
+from tests.audio.recordings import read_recording
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from pipelines.domain.audio import SAMPLE_RATE_HZ, TimeSpan, Window
+from pipelines.domain.samples import Samples
 from pipelines.domain.transcript import TranscriptionOptions, WindowTranscript
-from pipelines.engines.faster_whisper_transcriber import FasterWhisperTranscriber
 from pipelines.errors import InvalidRequest
 from pipelines.fakes.models import FakeTranscriber
 from pipelines.fakes.scripted_speech import Utterance, write_samples
-from pipelines.ports import Transcriber
-from pipelines.samples import Samples
-from tests.engines.recordings import read_recording
+from pipelines.ports.models import Transcriber
+from pipelines.recognition.engines.faster_whisper import FasterWhisperTranscriber
+from tests.audio.recordings import read_recording
 
 MODEL = Path(__file__).parents[2] / "demo" / "models" / "asr"
 OFFSET_S = 100.0

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from serve_app.launch import serving
+from serve_app.laptop.launch import serving
 from tests.faults.processes import kill_tree
 
 _URL, _HELD = "url: ", "held: "

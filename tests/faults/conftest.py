@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.fakes.rehearsal import Conductor
-from serve_app.launch import RunningApplication, serving
+from serve_app.laptop.launch import RunningApplication, serving
 from tests.faults.talks import rehearsed_config
 
 QUICK = {"timeout_s": 30.0, "retries": 3, "failures_to_open": 5, "open_s": 2.0}

@@ -8,16 +8,16 @@ import asyncio
 import sys
 from pathlib import Path
 
+from pipelines.audio.decode import PyavDecoder
+from pipelines.audio.reader import LocalReader
 from pipelines.domain.audio import Recording
 from pipelines.domain.job import Upload
-from pipelines.engines.local_reader import LocalReader
-from pipelines.engines.pyav_decoder import PyavDecoder
 from pipelines.fakes.models import FakeDiarizer, FakeEmbedder, FakeSpeechDetector, FakeTranscriber
 from pipelines.fakes.passages import InMemoryPassageStore
 from pipelines.fakes.rehearsal import Rehearsal
-from pipelines.flows.recording_ports import RecordingPorts
-from pipelines.stores.dbos_runner import DbosJobRunner, RunnerOptions
-from pipelines.stores.fsspec_artifacts import FsspecArtifactStore
+from pipelines.jobs.dbos.runner import DbosJobRunner, RunnerOptions
+from pipelines.jobs.ports import RecordingPorts
+from pipelines.stores.artifacts import FsspecArtifactStore
 
 
 class RehearsedReader(LocalReader):

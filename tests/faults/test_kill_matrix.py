@@ -7,8 +7,8 @@ does a file that is held (``tests/network_guard/held_files.py``) where a stage a
 import pytest
 
 from pipelines.fakes.rehearsal import Conductor
-from pipelines.flows.transcription_waves import WAVE_WINDOWS
-from serve_app.launch import RunningApplication
+from pipelines.recognition.transcribe import WAVE_WINDOWS
+from serve_app.laptop.launch import RunningApplication
 from tests.faults.processes import CONTROLLER, eventually, kill, pids_of
 from tests.faults.talks import IN_FLIGHT, assert_done_once, repeated_windows, submitted
 

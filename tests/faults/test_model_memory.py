@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from pipelines.fakes.rehearsal import Conductor
-from serve_app.launch import RunningApplication
+from serve_app.laptop.launch import RunningApplication
 from tests.faults.processes import eventually, kill, pids_of
 from tests.faults.talks import SMALLER, assert_done_once, submitted
 

@@ -13,7 +13,7 @@ import pytest
 from ray import serve
 
 from pipelines.fakes.rehearsal import Conductor
-from serve_app.launch import RunningApplication, redeploy
+from serve_app.laptop.launch import RunningApplication, redeploy
 from tests.faults.processes import eventually, pids_of
 from tests.faults.talks import assert_done_once, read, rehearsed_config, search, submit, submitted
 

@@ -11,10 +11,10 @@ import pytest
 from pipelines.domain.job import TERMINAL_EVENTS, JobEvent, JobStatus
 from pipelines.fakes.rehearsal import Conductor
 from pipelines.fakes.scripted_speech import write_wav
-from pipelines.flows.stage_artifacts import load_result
-from pipelines.stores.dbos_jobs import DbosJobQueue
-from pipelines.stores.fsspec_artifacts import FsspecArtifactStore
-from tests.flows.recordings import DIALOGUE, UPLOAD, new_job
+from pipelines.jobs.dbos.queue import DbosJobQueue
+from pipelines.jobs.stage_records import load_result
+from pipelines.stores.artifacts import FsspecArtifactStore
+from tests.jobs.recordings import DIALOGUE, UPLOAD, new_job
 
 pytestmark = pytest.mark.faults
 STARTUP_S = 240.0

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.domain.job import JobStatus
 from tests.faults.test_runner_processes import World, collect, new_world
-from tests.flows.recordings import DIALOGUE, new_job
+from tests.jobs.recordings import DIALOGUE, new_job
 from tests.postgres import new_database
 
 pytestmark = pytest.mark.faults

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from pipelines.fakes.rehearsal import Conductor
-from pipelines.flows.transcription_waves import WAVE_WINDOWS
-from serve_app.launch import RunningApplication
+from pipelines.recognition.transcribe import WAVE_WINDOWS
+from serve_app.laptop.launch import RunningApplication
 from tests.faults.processes import eventually, kill, pids_of
 from tests.faults.talks import assert_done_once, passages, search, submit, submitted
 

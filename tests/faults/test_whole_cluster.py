@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.fakes.rehearsal import Conductor
-from pipelines.flows.transcription_waves import WAVE_WINDOWS
+from pipelines.recognition.transcribe import WAVE_WINDOWS
 from tests.faults.application_process import application_process
 from tests.faults.processes import eventually
 from tests.faults.talks import IN_FLIGHT, SENTENCES, assert_done_once, rehearsed_config, submitted

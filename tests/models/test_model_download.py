@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.model_catalogue import CATALOGUE, CatalogueEntry, find, missing_files
-from serve_app.model_download import DownloadFailed, HubUnreachable, pull
+from serve_app.models.catalogue import CATALOGUE, CatalogueEntry, find, missing_files
+from serve_app.models.download import DownloadFailed, HubUnreachable, pull
 from tests.models.hub import StandInHub, connected_to, whisper_files
 
 

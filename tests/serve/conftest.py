@@ -13,9 +13,9 @@ import yaml
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import Passage
 from pipelines.fakes.models import FakeEmbedder
-from pipelines.steps.chunk_transcript import passage_id
+from pipelines.retrieval.passages import passage_id
 from pipelines.stores.qdrant_passages import QdrantPassageStore
-from serve_app.launch import LOCAL_CONFIG, RunningApplication, serving
+from serve_app.laptop.launch import LOCAL_CONFIG, RunningApplication, serving
 
 FAKE_MODELS = {
     "audio": {"detector": "scripted"},

@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from pipelines.fakes.scripted_speech import Utterance, write_wav
-from serve_app.launch import RunningApplication
+from serve_app.laptop.launch import RunningApplication
 from tests.serve.conftest import FOREIGN_COLLECTION, FOREIGN_TEXTS
 
 pytestmark = pytest.mark.serve

@@ -14,7 +14,7 @@ import pytest
 
 from pipelines.domain.answer import Completion, CompletionChunk, Message, SamplingOptions
 from pipelines.fakes.language import ScriptedLanguageModel
-from serve_app.launch import RunningApplication, serving
+from serve_app.laptop.launch import RunningApplication, serving
 from tests.contracts.language_model_server import ChatEndpoint
 from tests.contracts.language_model_server import serving as serving_model
 from tests.serve.conftest import FAKE_MODELS, write_config

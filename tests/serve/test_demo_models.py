@@ -11,7 +11,7 @@ import httpx
 import pytest
 from rapidfuzz.distance import Levenshtein
 
-from serve_app.launch import LOCAL_CONFIG, serving
+from serve_app.laptop.launch import LOCAL_CONFIG, serving
 from tests.faults.talks import await_end
 
 pytestmark = [pytest.mark.serve, pytest.mark.engines, pytest.mark.timeout(600)]

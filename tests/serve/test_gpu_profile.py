@@ -7,7 +7,7 @@ import pytest
 import yaml
 from ray import serve
 
-from serve_app.launch import serving
+from serve_app.laptop.launch import serving
 from serve_app.settings import SHIPPED_FOLDER
 from tests.serve.conftest import FAKE_MODELS
 

@@ -18,20 +18,21 @@ from jsonschema import Draft202012Validator
 from pipelines.domain.answer import Message, SamplingOptions
 from pipelines.domain.template import Template
 from pipelines.domain.understanding import UnderstandingRequest
-from pipelines.engines.extractive_analyst import ExtractiveAnalyst
-from pipelines.flows.enhance_transcript import LanguagePorts
-from pipelines.flows.run_skill import prompt_variables
-from pipelines.flows.understand_transcript import understand_transcript
-from pipelines.ports import LanguageModel
-from pipelines.steps.build_skill_prompt import build_skill_prompt
-from pipelines.steps.parse_generation import parse_generation
-from pipelines.steps.shape_schema import for_model, for_request
-from serve_app.language_model import build_language_model, connect_language_model, understanding_options
-from serve_app.private_ray import private_ray
+from pipelines.language.extractive import ExtractiveAnalyst
+from pipelines.language.generation import parse_generation
+from pipelines.language.ports import LanguagePorts
+from pipelines.language.prompts import build_skill_prompt
+from pipelines.language.schemas import for_model, for_request
+from pipelines.language.skills import prompt_variables
+from pipelines.language.understand import understand_transcript
+from pipelines.ports.language import LanguageModel
+from serve_app.laptop.private_ray import private_ray
+from serve_app.options import understanding_options
+from serve_app.remote.language_model import build_language_model, connect_language_model
 from serve_app.resilience import Guard
 from serve_app.settings import DataSettings, LanguageModelSettings, Settings
-from tests.engines.tiny_language_model import make_tiny_language_model
-from tests.steps.spoken_calls import LABELS, SUPPORT_CALL, as_json, shipped_templates
+from tests.language.engines.tiny_language_model import make_tiny_language_model
+from tests.language.spoken_calls import LABELS, SUPPORT_CALL, as_json, shipped_templates
 
 pytestmark = [
     pytest.mark.serve,

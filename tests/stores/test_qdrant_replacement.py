@@ -10,8 +10,8 @@ from qdrant_client import models
 
 from pipelines.errors import Conflict, EmbedderMismatch, NotFound, PassageStoreUnavailable
 from pipelines.fakes.models import FakeEmbedder
-from pipelines.flows.reindex_collection import BATCH, ReindexPosition, reindex_collection
-from pipelines.passage_ports import ReplacementState
+from pipelines.ports.passages import ReplacementState
+from pipelines.retrieval.indexing import BATCH, ReindexPosition, reindex_collection
 from pipelines.stores.collection_names import alias_name, physical_name
 from pipelines.stores.qdrant_connection import Connection
 from pipelines.stores.qdrant_embedded import EmbeddedConnection

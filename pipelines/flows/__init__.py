@@ -1,1 +1,0 @@
-"""One use case a file: async, ports in, domain records out."""

@@ -1,0 +1,1 @@
+"""Durable jobs: stages and features, submitting, running, reading, erasing."""

@@ -1,0 +1,1 @@
+"""Jobs on DBOS: SQLite on one machine, PostgreSQL in production."""

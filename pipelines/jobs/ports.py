@@ -1,0 +1,46 @@
+"""What processing a recording needs: ports, and numbers that bound it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pipelines.domain.audio import WindowingOptions
+from pipelines.ports.artifacts import ArtifactStore
+from pipelines.ports.audio import RecordingReader
+from pipelines.ports.language import Understanding
+from pipelines.ports.models import Diarizer, Embedder, Transcriber
+from pipelines.ports.passages import PassageStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingPorts:
+    """Ports of one runner. None: features that need it are refused with NotAvailable."""
+
+    reader: RecordingReader
+    transcriber: Transcriber
+    artifacts: ArtifactStore
+    diarizer: Diarizer | None = None
+    embedder: Embedder | None = None
+    passages: PassageStore | None = None
+    understanding: Understanding | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessingOptions:
+    """Bounds of a job; defaults as in the design's decisions."""
+
+    windowing: WindowingOptions = field(default_factory=WindowingOptions)
+    minimum_duration_s: float = 1.0
+    """Shorter recordings fail with AudioTooShort."""
+    max_diarization_s: float = 2 * 3600.0
+    """Longest recording for unsharded diarization; beyond it DiarizationTooLong."""
+    timeout_base_s: float = 600.0
+    """A run of a job may take this …"""
+    timeout_factor: float = 3.0
+    """… plus this × the recording's duration (3 on CPU, 1 on GPU); then it fails with DeadlineExceeded."""
+    versions: Mapping[str, object] = field(default_factory=dict)
+    """Further entries of every job's ``versions`` block, such as a build's commit."""
+
+    def timeout_s(self, duration_s: float | None) -> float:
+        """Return how long one run of a job may take; an unknown duration counts as the longest allowed."""
+        known = self.windowing.max_duration_s if duration_s is None else duration_s
+        return self.timeout_base_s + self.timeout_factor * min(known, self.windowing.max_duration_s)

@@ -1,0 +1,1 @@
+"""Text skills: templates, prompts, generation, extraction."""

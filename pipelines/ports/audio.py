@@ -1,0 +1,84 @@
+"""What turns the bytes of a recording into windows of speech."""
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import BinaryIO, Protocol
+
+from pipelines.domain.audio import AudioExtent, Recording, TimeSpan, Window, WindowingOptions
+from pipelines.domain.job import (
+    Upload,
+)
+from pipelines.domain.samples import Samples
+
+
+class AudioDecoder(Protocol):
+    """Turns any container into samples. Synchronous: it runs in a Ray task or a thread, never on an event loop."""
+
+    def probe(self, source: BinaryIO, upload: Upload) -> Recording:
+        """Read the container's headers only.
+
+        Raises UnsupportedMedia (no audio stream, not a container), AudioDamaged (headers that cannot be: 0 Hz).
+        """
+        ...
+
+    def decode(self, source: BinaryIO, *, max_duration_s: float) -> "SamplesIterator":
+        """Yield mono int16 blocks at 16 kHz of at most a few seconds each, in order, without gaps.
+
+        Memory does not grow with the recording. Stereo is mixed down. What is damaged is skipped, with a warning; holes
+        in the container's time are filled with silence. Raises UnsupportedMedia before the first block, AudioDamaged
+        where nothing can be decoded, TooLarge once more than ``max_duration_s`` has been decoded.
+        """
+        ...
+
+
+class SamplesIterator(Protocol):
+    """An iterator of sample blocks that owns decoder state, which ``close`` releases."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was wrong but did not stop decoding (a missing end, damaged places); complete once exhausted."""
+        ...
+
+    def __iter__(self) -> "SamplesIterator": ...
+    def __next__(self) -> Samples: ...
+    def close(self) -> None:
+        """Release what the decoder holds; a no-op when exhausted or closed before."""
+        ...
+
+
+class SpeechDetector(Protocol):
+    """Finds speech in a stream of samples. Synchronous, cheap, on CPU; one instance serves one recording."""
+
+    def push(self, block: Samples) -> Sequence[TimeSpan]:
+        """Take the next samples (any number) and return the speech spans that are certain to have ended, padded.
+
+        Spans are in seconds from the first sample pushed, sorted, and never overlap or change once returned. Speech
+        that goes on for more than MAX_SPEECH_PIECE_S is returned in pieces that abut; other spans never do.
+        """
+        ...
+
+    def finish(self) -> Sequence[TimeSpan]:
+        """No more samples will come: return the last span, if speech was under way. The instance is spent."""
+        ...
+
+
+class RecordingReader(Protocol):
+    """Reads a stored recording: decoding, speech detection and cutting, wherever that CPU work is done."""
+
+    async def probe(self, upload: Upload) -> Recording:
+        """Read the headers of the artifact ``upload.artifact``; raises as AudioDecoder.probe does."""
+        ...
+
+    def windows(
+        self, artifact: str, options: WindowingOptions, *, first_index: int = 0
+    ) -> AsyncGenerator[Window | AudioExtent, None]:
+        """Yield the recording's windows in order while it is still being decoded, then one AudioExtent, and end.
+
+        The cut depends on the audio and the options alone: a second read yields the same windows. Windows before
+        ``first_index`` are skipped (cut, but not yielded). The producer waits when the consumer is slow (bounded
+        memory), and stops when the generator is closed. Raises as AudioDecoder.decode does.
+        """
+        ...
+
+    async def samples(self, artifact: str, *, max_duration_s: float) -> object:
+        """Return the whole recording as one int16 array, or an opaque reference that the Diarizer resolves."""
+        ...

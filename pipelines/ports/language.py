@@ -1,0 +1,71 @@
+"""What writes text, and what stands in for it."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Protocol
+
+from pipelines.domain.answer import Completion, CompletionChunk, Message, SamplingOptions
+from pipelines.domain.job import (
+    JobRequest,
+)
+from pipelines.domain.model import ModelInfo
+from pipelines.domain.template import Template
+from pipelines.domain.transcript import Transcript
+from pipelines.domain.understanding import EnhancementReport, UnderstandingReport
+
+
+class LanguageModel(Protocol):
+    """Text to text, constrained by a schema where one is given."""
+
+    async def generate(
+        self, messages: Sequence[Message], *, sampling: SamplingOptions, schema: Mapping[str, object] | None = None
+    ) -> Completion:
+        """Generate one answer. With ``schema`` (JSON Schema) the text is guided to fit it; callers still validate.
+
+        Raises ModelUnavailable, DeadlineExceeded, GenerationTruncated (the token limit was hit inside guided JSON),
+        InvalidRequest (the messages exceed the context).
+        """
+        ...
+
+    def stream(
+        self, messages: Sequence[Message], *, sampling: SamplingOptions
+    ) -> AsyncGenerator[CompletionChunk, None]:
+        """Yield text as it is generated; the last chunk carries usage and finish reason. Closing stops generation."""
+        ...
+
+    async def count_tokens(self, text: str) -> int:
+        """Count tokens as this model's tokenizer does, or estimate from above where it cannot be asked."""
+        ...
+
+    async def info(self) -> ModelInfo:
+        """Say what is loaded; ``details["context_tokens"]`` is the context length."""
+        ...
+
+
+class TranscriptAnalyst(Protocol):
+    """Answers a template from the transcript alone: what stands in where no language model can be had."""
+
+    async def fill(
+        self, template: Template, transcript: Transcript, parameters: Mapping[str, object]
+    ) -> Mapping[str, object]:
+        """Return an answer that always fits the template's schema; an empty transcript gives the emptiest one.
+
+        ``parameters`` are the request's (``labels``, ``target_language``). Raises ModelUnavailable for a template that
+        cannot be answered without a model.
+        """
+        ...
+
+    async def info(self) -> ModelInfo:
+        """Say what it is; the result of every use is marked degraded by the caller."""
+        ...
+
+
+class Understanding(Protocol):
+    """The language stages. Both read the attributed transcript, so that they run at the same time."""
+
+    async def enhance(self, transcript: Transcript, request: JobRequest, asr: ModelInfo) -> EnhancementReport:
+        """Make the transcript readable; ``asr`` says whether it already punctuates."""
+        ...
+
+    async def understand(self, transcript: Transcript, request: JobRequest) -> UnderstandingReport:
+        """Give what the text features ask for."""
+        ...

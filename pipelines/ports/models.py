@@ -1,0 +1,76 @@
+"""Models that hear, compare and judge."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from pipelines.domain.audio import Window
+from pipelines.domain.model import ModelInfo
+from pipelines.domain.passage import Embedding
+from pipelines.domain.speakers import Diarization, DiarizationOptions
+from pipelines.domain.transcript import LanguageGuess, TranscriptionOptions, WindowTranscript
+
+
+class Transcriber(Protocol):
+    """Speech to text, one window a call; windows of all callers meet in one batch inside."""
+
+    async def transcribe(self, window: Window, options: TranscriptionOptions) -> WindowTranscript:
+        """Decode one window; a result that looks wrong is decoded again alone with temperature fallback.
+
+        Silence gives no segments. ``options.language`` None means: detect for this window. Raises ModelUnavailable,
+        ModelOutOfMemory, InvalidRequest (a language the model does not know).
+        """
+        ...
+
+    async def detect_language(self, window: Window) -> LanguageGuess:
+        """Guess the spoken language of one window; an English-only model always answers ``en`` with 1.0."""
+        ...
+
+    async def info(self) -> ModelInfo:
+        """Say what is loaded; ``details["batch_size"]`` is how many windows one batch takes.
+
+        ``details["max_window_s"]``, where present, is the longest window that the model was trained on.
+        """
+        ...
+
+
+class Diarizer(Protocol):
+    """Who speaks when."""
+
+    async def diarize(self, samples: object, options: DiarizationOptions) -> Diarization:
+        """Diarize a whole recording (int16 mono 16 kHz, or the reader's reference to it).
+
+        Silence gives no turns. Raises InvalidRequest (min_speakers > max_speakers), ModelUnavailable.
+        """
+        ...
+
+    async def info(self) -> ModelInfo:
+        """Say what is loaded."""
+        ...
+
+
+class Embedder(Protocol):
+    """Text to vectors, dense and sparse. The two verbs differ because many models are told which side they embed."""
+
+    async def embed_passages(self, texts: Sequence[str]) -> tuple[Embedding, ...]:
+        """Embed texts to be found, in order; an empty sequence gives an empty tuple."""
+        ...
+
+    async def embed_query(self, text: str) -> Embedding:
+        """Embed a question."""
+        ...
+
+    async def info(self) -> ModelInfo:
+        """Say what is loaded; ``details["vector_size"]`` is the length of ``dense``."""
+        ...
+
+
+class Reranker(Protocol):
+    """Judges passages against a query, one by one and better than vectors can."""
+
+    async def rerank(self, query: str, texts: Sequence[str]) -> tuple[float, ...]:
+        """Return one score a text, 0–1, higher is more relevant, in the order of ``texts``."""
+        ...
+
+    async def info(self) -> ModelInfo:
+        """Say what is loaded."""
+        ...

@@ -1,0 +1,316 @@
+"""Transcriber over a CTranslate2 Whisper folder, as faster-whisper loads it, with our own dynamic batching.
+
+Text is decoded with timestamp tokens; words, where asked for, are aligned afterwards. A window whose decoding looks
+wrong is decoded again: without timestamp tokens, then hotter and hotter, until it looks right.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from pipelines.batching import BatchStatistics, WindowBatcher
+from pipelines.checkpoints import checkpoint_hash, folder_bytes
+from pipelines.domain.audio import SAMPLE_RATE_HZ, Window
+from pipelines.domain.model import Degradation, ModelInfo
+from pipelines.domain.samples import Samples
+from pipelines.domain.transcript import LanguageGuess, Segment, TranscriptionOptions, WindowTranscript, Word
+from pipelines.engine_errors import is_out_of_memory
+from pipelines.errors import InvalidRequest, ModelOutOfMemory, ModelUnavailable, NotAvailable
+from pipelines.recognition.engines.whisper_decoding import (
+    AlignedWord,
+    Decoding,
+    DecodingRequest,
+    Features,
+    LanguageRequest,
+    WhisperDecoder,
+)
+from pipelines.recognition.judge import Verdict, compression_ratio, judge_window
+from pipelines.recognition.stitch import TimedText, split_words, to_segments
+
+_SILENT_PEAK = 4
+"""Samples that never leave ±4 are digital silence: no model is asked."""
+
+Batcher = WindowBatcher[DecodingRequest | LanguageRequest, Decoding | LanguageGuess]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    decoding: Decoding
+    segments: tuple[Segment, ...]
+    verdict: Verdict
+
+
+class FasterWhisperTranscriber:
+    """Implements Transcriber. Make it with ``load``; ``close`` ends its thread."""
+
+    def __init__(self, decoder: WhisperDecoder, batcher: Batcher, info: ModelInfo) -> None:
+        self.decoder = decoder
+        self._batcher = batcher
+        self._info = info
+
+    @classmethod
+    async def load(
+        cls,
+        path: Path,
+        *,
+        name: str,
+        variant: str | None = None,
+        device: str = "auto",
+        compute_type: str = "default",
+        cpu_threads: int = 2,
+        batch_size: int = 8,
+        max_waiting: int = 512,
+        demo: bool = False,
+        fallback: Degradation | None = None,
+        on_batch: Callable[[BatchStatistics], None] | None = None,
+    ) -> Self:
+        """Load the folder ``path``, hash it and decode once. Raises ModelUnavailable, ModelOutOfMemory.
+
+        ``device``: ``cpu``, ``cuda`` or ``auto``. ``compute_type`` ``default``: int8 on a CPU, float16 on a GPU.
+        ``on_batch`` hears of every call of the model, in the event loop.
+        """
+        model = await asyncio.to_thread(load_model, path, device, compute_type, cpu_threads)
+        decoder = WhisperDecoder(model)
+        batcher: Batcher = WindowBatcher(
+            lambda requests: run_translated(decoder, requests),
+            batch_size=batch_size,
+            max_waiting=max_waiting,
+            on_batch=on_batch,
+        )
+        info = await asyncio.to_thread(_describe, decoder, path, name)
+        info = replace(info, variant=variant, demo=demo, fallback=fallback)
+        transcriber = cls(decoder, batcher, info)
+        await transcriber._warm_up()
+        return transcriber
+
+    async def transcribe(self, window: Window, options: TranscriptionOptions) -> WindowTranscript:
+        """Decode one window; see Transcriber.transcribe. Also raises Overloaded (the queue is full)."""
+        self._check(options)
+        features = await asyncio.to_thread(self._features, np.asarray(window.samples, dtype=np.int16))
+        if features is None:
+            return _empty_transcript(window, options.language or self.decoder.languages[0])
+        first = await self._decode(features, window, options, temperature=options.temperatures[0], timestamps=True)
+        if not first.verdict.suspicious or len(options.temperatures) == 1:
+            return _transcript(first, window, redecoded=False)
+        return _transcript(await self._decode_again(first, features, window, options), window, redecoded=True)
+
+    async def detect_language(self, window: Window) -> LanguageGuess:
+        """Guess one window's language; see Transcriber.detect_language."""
+        if not self.decoder.multilingual:
+            return LanguageGuess(language="en", probability=1.0)
+        features = await asyncio.to_thread(self.decoder.features, np.asarray(window.samples, dtype=np.int16))
+        request = LanguageRequest(features=features)
+        guess = await self._batcher.submit(request, key=request.key, urgency=1)
+        assert isinstance(guess, LanguageGuess)
+        return guess
+
+    async def info(self) -> ModelInfo:
+        """Say what is loaded; see Transcriber.info. ``details["max_window_s"]``: the longest window the model knows."""
+        return replace(self._info, details={**self._info.details, "batch_size": self._batcher.batch_size})
+
+    async def close(self) -> None:
+        """Refuse what waits (ModelUnavailable), let the batch under way end, and stop the model's thread."""
+        await self._batcher.close()
+
+    def _check(self, options: TranscriptionOptions) -> None:
+        if options.language is not None and options.language not in self.decoder.languages:
+            raise InvalidRequest(f"this model does not know the language {options.language!r}", "language")
+        if options.task == "translate" and not self.decoder.multilingual:
+            raise NotAvailable("this model knows English only, so it cannot translate", "task")
+
+    def _features(self, samples: Samples) -> Features | None:
+        """Return the window's features; None for digital silence. Blocks."""
+        if not len(samples) or max(-int(samples.min()), int(samples.max())) <= _SILENT_PEAK:
+            return None
+        return self.decoder.features(samples)
+
+    async def _decode(
+        self, features: Features, window: Window, options: TranscriptionOptions, *, temperature: float, timestamps: bool
+    ) -> _Judged:
+        request = DecodingRequest(
+            features=features,
+            content_frames=round((window.end_s - window.start_s) * 100),
+            language=options.language,
+            task=options.task,
+            beam_size=options.beam_size,
+            temperature=temperature,
+            timestamps=timestamps,
+            align=options.word_timestamps or not timestamps,
+            prompt_tokens=self.decoder.prompt_tokens(options.prompt),
+        )
+        decoding = await self._batcher.submit(request, key=request.key, urgency=options.urgency)
+        assert isinstance(decoding, Decoding)
+        segments = _segments(decoding, window, with_words=options.word_timestamps)
+        verdict = judge_window(
+            decoding.text,
+            avg_logprob=decoding.avg_logprob,
+            no_speech_prob=decoding.no_speech_prob,
+            speech=window.speech,
+            segments=segments,
+            options=options,
+        )
+        return _Judged(decoding=decoding, segments=segments, verdict=verdict)
+
+    async def _decode_again(
+        self, first: _Judged, features: Features, window: Window, options: TranscriptionOptions
+    ) -> _Judged:
+        """Try other ways until one looks right; otherwise return the likeliest that does not repeat itself."""
+        attempts = [first]
+        ways = [(options.temperatures[0], False), *((temperature, True) for temperature in options.temperatures[1:])]
+        for temperature, timestamps in ways:
+            attempt = await self._decode(features, window, options, temperature=temperature, timestamps=timestamps)
+            if not attempt.verdict.suspicious:
+                return attempt
+            attempts.append(attempt)
+        usable = [attempt for attempt in attempts if attempt.verdict is not Verdict.REPETITION]
+        return max(usable or attempts, key=lambda attempt: (bool(attempt.segments), attempt.decoding.avg_logprob))
+
+    async def _warm_up(self) -> None:
+        second = (np.random.default_rng(0).standard_normal(SAMPLE_RATE_HZ) * 300).astype(np.int16)
+        await self.transcribe(
+            Window(index=0, start_s=0.0, end_s=1.0, speech=(), samples=second),
+            TranscriptionOptions(beam_size=1, temperatures=(0.0,), word_timestamps=True),
+        )
+
+
+def load_model(path: Path, device: str, compute_type: str, cpu_threads: int) -> Any:
+    """Return a ``faster_whisper.WhisperModel``. Blocks. Raises ModelUnavailable, ModelOutOfMemory."""
+    import ctranslate2
+    from faster_whisper import WhisperModel
+
+    if device == "auto":
+        device = "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
+    if compute_type == "default":
+        compute_type = "float16" if device == "cuda" else "int8"
+    try:
+        return WhisperModel(
+            str(path), device=device, compute_type=compute_type, cpu_threads=cpu_threads, local_files_only=True
+        )
+    except (RuntimeError, ValueError, OSError) as error:
+        raise _model_error(error, f"the speech recognizer {path.name!r} cannot be loaded") from error
+
+
+def run_translated(
+    decoder: WhisperDecoder, requests: Sequence[DecodingRequest | LanguageRequest]
+) -> list[Decoding | LanguageGuess]:
+    """Run a batch. Raises ModelOutOfMemory, ModelUnavailable for whatever CTranslate2 raises."""
+    try:
+        return decoder.run(requests)
+    except (RuntimeError, ValueError, MemoryError) as error:
+        raise _model_error(error, "the speech recognizer failed") from error
+
+
+def _model_error(error: Exception, what: str) -> ModelUnavailable | ModelOutOfMemory:
+    if is_out_of_memory(error):
+        return ModelOutOfMemory(f"{what}: out of memory")
+    return ModelUnavailable(what)
+
+
+def _describe(decoder: WhisperDecoder, path: Path, name: str) -> ModelInfo:
+    model = decoder.model.model
+    options = TranscriptionOptions()
+    capabilities = ("word_timestamps", "language_detection", "translation", "native_punctuation")
+    return ModelInfo(
+        role="asr",
+        backend="faster-whisper",
+        name=name,
+        path=str(path),
+        description=f"Whisper in CTranslate2, {'multilingual' if decoder.multilingual else 'English only'}",
+        checkpoint_hash=checkpoint_hash(path),
+        compute_type=model.compute_type,
+        device=model.device,
+        capabilities=capabilities if decoder.multilingual else ("word_timestamps", "native_punctuation"),
+        languages=() if decoder.multilingual else decoder.languages,
+        memory_bytes=folder_bytes(path),
+        details={
+            "max_window_s": decoder.max_window_s,
+            "decoding": {"beam_size": options.beam_size, "temperatures": list(options.temperatures)},
+        },
+    )
+
+
+def _segments(decoding: Decoding, window: Window, *, with_words: bool) -> tuple[Segment, ...]:
+    pieces = _split_by_timestamps(decoding, window) if _has_times(decoding) else _split_by_words(decoding, window)
+    if not with_words:
+        pieces = [replace(piece, words=()) for piece in pieces]
+    return to_segments(pieces, window, confidence=_confidence(decoding))
+
+
+def _has_times(decoding: Decoding) -> bool:
+    return not decoding.words or any(span.start_s is not None for span in decoding.spans)
+
+
+def _split_by_timestamps(decoding: Decoding, window: Window) -> list[TimedText]:
+    words = list(decoding.words)
+    pieces = []
+    for span in decoding.spans:
+        tokens, own = 0, []
+        while words and tokens < span.tokens:
+            tokens += words[0].tokens
+            own.append(words.pop(0))
+        pieces.append(
+            TimedText(
+                text=span.text,
+                start_s=window.start_s + (span.start_s or 0.0),
+                end_s=window.end_s if span.end_s is None else window.start_s + span.end_s,
+                words=_words(own, window),
+            )
+        )
+    return pieces
+
+
+def _split_by_words(decoding: Decoding, window: Window) -> list[TimedText]:
+    return split_words(_words(decoding.words, window), [word.text for word in decoding.words])
+
+
+def _words(aligned: Iterable[AlignedWord], window: Window) -> tuple[Word, ...]:
+    return tuple(
+        Word(
+            text=word.text.strip(),
+            start_s=window.start_s + word.start_s,
+            end_s=window.start_s + word.end_s,
+            confidence=round(word.probability, 4),
+        )
+        for word in aligned
+    )
+
+
+def _confidence(decoding: Decoding) -> float:
+    return round(min(1.0, math.exp(decoding.avg_logprob)), 4)
+
+
+def _transcript(judged: _Judged, window: Window, *, redecoded: bool) -> WindowTranscript:
+    decoding = judged.decoding
+    kept = judged.verdict not in (Verdict.NO_SPEECH, Verdict.REPETITION)
+    return WindowTranscript(
+        index=window.index,
+        start_s=window.start_s,
+        end_s=window.end_s,
+        language=decoding.language,
+        segments=judged.segments if kept else (),
+        avg_logprob=decoding.avg_logprob,
+        no_speech_prob=decoding.no_speech_prob,
+        compression_ratio=compression_ratio(decoding.text),
+        temperature=decoding.temperature,
+        redecoded=redecoded,
+        tokens=decoding.tokens,
+    )
+
+
+def _empty_transcript(window: Window, language: str) -> WindowTranscript:
+    return WindowTranscript(
+        index=window.index,
+        start_s=window.start_s,
+        end_s=window.end_s,
+        language=language,
+        segments=(),
+        avg_logprob=0.0,
+        no_speech_prob=1.0,
+        compression_ratio=0.0,
+        temperature=0.0,
+    )

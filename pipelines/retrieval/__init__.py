@@ -1,0 +1,1 @@
+"""Passages, search, answers and citations."""

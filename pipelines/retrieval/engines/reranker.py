@@ -1,0 +1,88 @@
+"""Reranker over a FlagEmbedding cross-encoder, bge-reranker-v2-m3 by default."""
+
+import asyncio
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.domain.model import ModelInfo
+from pipelines.retrieval.engines.flag_models import (
+    GatheredCalls,
+    describe_flag_model,
+    half_precision,
+    load_flag_model,
+    model_errors,
+)
+
+MAX_TOKENS = 512
+"""For question and passage together."""
+BATCH_SIZE = 32
+
+
+class BgeReranker:
+    """Implements Reranker; pairs of concurrent callers meet in one batch."""
+
+    def __init__(self, model: Any, info: ModelInfo) -> None:
+        self._model = model
+        self._info = info
+        self._calls = GatheredCalls(self._judge, max_items=BATCH_SIZE, name="bge-reranker")
+
+    @classmethod
+    async def load(
+        cls, folder: Path, *, name: str = "bge-reranker-v2-m3", device: str = "cpu", threads: int | None = None
+    ) -> "BgeReranker":
+        """Load from a folder as BAAI publishes it. Raises ModelUnavailable."""
+        return await asyncio.to_thread(cls._load, folder, name, device, threads)
+
+    @classmethod
+    def _load(cls, folder: Path, name: str, device: str, threads: int | None) -> "BgeReranker":
+        model = load_flag_model(lambda: _build(folder, device), name, threads=threads)
+        info = describe_flag_model(
+            "reranker",
+            name,
+            folder,
+            device=device,
+            capabilities=("rerank",),
+            description="Judges each passage together with the question",
+            details={"max_tokens": MAX_TOKENS},
+        )
+        return cls(model, info)
+
+    async def rerank(self, query: str, texts: Sequence[str]) -> tuple[float, ...]:
+        """Return the sigmoid of the model's logit for each text."""
+        return tuple(await self._calls.submit([(query, text) for text in texts]))
+
+    async def info(self) -> ModelInfo:
+        """Say what is loaded."""
+        return self._info
+
+    def close(self) -> None:
+        """End the model's thread."""
+        self._calls.close()
+
+    def _judge(self, pairs: list[tuple[str, str]]) -> list[float]:
+        """Run the library's model once; its own ``compute_score`` runs the first batch twice."""
+        import torch
+
+        with model_errors(), torch.inference_mode():
+            batch = self._model.tokenizer(
+                [query for query, _ in pairs],
+                [text for _, text in pairs],
+                truncation="longest_first",
+                max_length=MAX_TOKENS,
+                padding=True,
+                return_tensors="pt",
+            ).to(self._info.device)
+            logits = self._model.model(**batch, return_dict=True).logits.view(-1).float().tolist()
+        return [1 / (1 + math.exp(-min(max(logit, -60.0), 60.0))) for logit in logits]
+
+
+def _build(folder: Path, device: str) -> Any:
+    from FlagEmbedding import FlagReranker
+
+    model = FlagReranker(str(folder), use_fp16=half_precision(device), devices=device)
+    model.model.to(device).eval()
+    if half_precision(device):
+        model.model.half()
+    return model

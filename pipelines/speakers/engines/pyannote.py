@@ -1,0 +1,173 @@
+"""Diarizer over a pyannote.audio 4 pipeline folder (Bredin 2023; community-1, or the small one that ships)."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.checkpoints import checkpoint_hash, folder_bytes
+from pipelines.domain.audio import SAMPLE_RATE_HZ
+from pipelines.domain.model import ModelInfo
+from pipelines.domain.samples import as_float
+from pipelines.domain.speakers import Diarization, DiarizationOptions, SpeakerTurn
+from pipelines.engine_errors import is_out_of_memory
+from pipelines.errors import InvalidRequest, ModelError, ModelOutOfMemory, ModelUnavailable
+
+os.environ["PYANNOTE_METRICS_ENABLED"] = "false"  # read once, when pyannote.audio is imported
+BATCH_SIZE = 32
+"""Windows (segmentation) and crops (embedding) a model call."""
+
+
+class Abandoned(Exception):
+    """Nobody waits for this diarization any more."""
+
+
+class PyannoteDiarizer:
+    """Implements Diarizer. One recording at a time: pyannote's pipeline keeps state between its steps."""
+
+    def __init__(self, pipeline: Any, info: ModelInfo) -> None:
+        self._pipeline = pipeline
+        self._info = info
+        self._batch_size = BATCH_SIZE
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pyannote")
+
+    @classmethod
+    async def load(
+        cls, folder: Path, *, name: str = "community-1", device: str = "cpu", threads: int | None = None
+    ) -> "PyannoteDiarizer":
+        """Load a pipeline from its folder, in float32 (half precision cost 27–33 % DER in one published profile).
+
+        Takes 15 s, nearly all of it importing. Nothing is downloaded and no usage is reported. Raises
+        ModelUnavailable.
+        """
+        return await asyncio.to_thread(cls._load, folder, name, device, threads)
+
+    @classmethod
+    def _load(cls, folder: Path, name: str, device: str, threads: int | None) -> "PyannoteDiarizer":
+        try:
+            pipeline = _build(folder, device, threads)
+            digest = checkpoint_hash(folder)
+        except Exception as error:
+            raise ModelUnavailable(f"{name} could not be loaded ({type(error).__name__})") from error
+        return cls(
+            pipeline,
+            ModelInfo(
+                role="diarizer",
+                backend="pyannote",
+                name=name,
+                path=str(folder),
+                description="Who speaks when",
+                checkpoint_hash=digest,
+                compute_type="float32",
+                device=device,
+                memory_bytes=folder_bytes(folder),
+                capabilities=("overlap", "exclusive_turns", "num_speakers"),
+                details={"clustering": str(pipeline.klustering)},
+            ),
+        )
+
+    async def diarize(self, samples: object, options: DiarizationOptions) -> Diarization:
+        """Diarize int16 mono samples at 16 kHz; a cancelled call stops between two batches of the models."""
+        _require_possible(options)
+        abandoned = threading.Event()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._thread, self._diarize, np.asarray(samples), options, abandoned
+            )
+        finally:
+            abandoned.set()
+
+    async def info(self) -> ModelInfo:
+        """Say what is loaded."""
+        return replace(self._info, details={**self._info.details, "batch_size": self._batch_size})
+
+    def close(self) -> None:
+        """End the model's thread."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _diarize(self, samples: Any, options: DiarizationOptions, abandoned: threading.Event) -> Diarization:
+        if not samples.any():
+            return Diarization(turns=(), exclusive_turns=())
+
+        def stop_if_abandoned(*_: object, **__: object) -> None:
+            if abandoned.is_set():
+                raise Abandoned
+
+        return _turns(self._apply_fitting(samples, options, stop_if_abandoned))
+
+    def _apply_fitting(self, samples: Any, options: DiarizationOptions, hook: Any) -> Any:
+        """Run the pipeline; where memory is short, with batches of half the size, for all recordings after it too."""
+        while True:
+            try:
+                return self._apply(samples, options, hook)
+            except ModelOutOfMemory:
+                if self._batch_size == 1:
+                    raise
+                self._batch_size //= 2
+                _set_batch_size(self._pipeline, self._batch_size)
+
+    def _apply(self, samples: Any, options: DiarizationOptions, hook: Any) -> Any:
+        import torch
+
+        waveform = torch.from_numpy(as_float(samples)).unsqueeze(0)
+        try:
+            return self._pipeline(
+                {"waveform": waveform, "sample_rate": SAMPLE_RATE_HZ},
+                num_speakers=options.num_speakers,
+                min_speakers=options.min_speakers,
+                max_speakers=options.max_speakers,
+                hook=hook,
+            )
+        except (ValueError, RuntimeError, IndexError, MemoryError) as error:
+            if is_out_of_memory(error):
+                raise ModelOutOfMemory("the recording did not fit the device") from error
+            raise ModelError(f"the diarization pipeline failed ({type(error).__name__})") from error
+
+
+def _require_possible(options: DiarizationOptions) -> None:
+    if (options.min_speakers or 1) > (options.max_speakers or options.min_speakers or 1):
+        raise InvalidRequest("min_speakers is larger than max_speakers", "min_speakers")
+
+
+def _turns(output: Any) -> Diarization:
+    """Return pyannote's two annotations as turns, with speakers named anew by first appearance."""
+    heard = _read(output.speaker_diarization)
+    names = {label: f"SPEAKER_{n:02d}" for n, label in enumerate(dict.fromkeys(label for _, _, label in heard))}
+    return Diarization(
+        turns=_named(heard, names), exclusive_turns=_named(_read(output.exclusive_speaker_diarization), names)
+    )
+
+
+def _read(annotation: Any) -> list[tuple[float, float, str]]:
+    tracks = annotation.itertracks(yield_label=True)
+    return sorted((float(turn.start), float(turn.end), str(label)) for turn, _, label in tracks)
+
+
+def _named(turns: list[tuple[float, float, str]], names: Mapping[str, str]) -> tuple[SpeakerTurn, ...]:
+    return tuple(
+        SpeakerTurn(start_s=round(start, 3), end_s=round(end, 3), speaker=names[label]) for start, end, label in turns
+    )
+
+
+def _build(folder: Path, device: str, threads: int | None) -> Any:
+    import torch
+    from pyannote.audio import Pipeline
+
+    if threads:
+        torch.set_num_threads(threads)
+    pipeline = Pipeline.from_pretrained(folder)
+    if pipeline is None:
+        raise FileNotFoundError(folder)
+    _set_batch_size(pipeline, BATCH_SIZE)
+    return pipeline.to(torch.device(device))
+
+
+def _set_batch_size(pipeline: Any, batch_size: int) -> None:
+    pipeline.segmentation_batch_size = batch_size
+    pipeline.embedding_batch_size = batch_size

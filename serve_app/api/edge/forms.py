@@ -1,0 +1,92 @@
+"""A form with one file in it: fields are gathered, the file is handed on while it arrives."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from pipelines.errors import InvalidRequest, TooLarge
+from serve_app.api.edge.multipart import PART_END, PartEnd, PartEvent, PartHead
+
+MAX_FIELD_BYTES = 65_536
+MAX_PARTS = 200
+
+FileT = TypeVar("FileT")
+FieldCheck = Callable[[str, int], None]
+"""Called with a field's name, and how often it came before, ahead of its value; raises to refuse it."""
+FileSink = Callable[[PartHead, AsyncIterator[bytes]], Awaitable[FileT]]
+"""Takes the file's bytes as they arrive; must read them to the end or raise."""
+
+
+@dataclass(slots=True)
+class Form(Generic[FileT]):
+    """What a form held; values in the order in which they came."""
+
+    file: FileT
+    values: dict[str, list[str]] = field(default_factory=dict)
+
+
+async def read_form(
+    parts: AsyncGenerator[PartEvent, None], *, check_field: FieldCheck, accept_file: FileSink[FileT]
+) -> Form[FileT]:
+    """Read a form whose file is called ``file``; fields may come before and after it.
+
+    Raises InvalidRequest (no file, two files, a field that is a file or the other way round), TooLarge (a field, or
+    the number of parts), and whatever the checks and ``accept_file`` raise. ``parts`` is closed in any case.
+    """
+    files: list[FileT] = []
+    values: dict[str, list[str]] = {}
+    count = 0
+    async with aclosing(parts):
+        async for event in parts:
+            assert isinstance(event, PartHead)
+            count += 1
+            if count > MAX_PARTS:
+                raise TooLarge(f"the form has more than {MAX_PARTS} parts")
+            if event.name == "file":
+                files.append(await _take_file(event, parts, accept_file, before=len(files)))
+            else:
+                await _take_field(event, parts, check_field, values)
+    if not files:
+        raise InvalidRequest("the form holds no file", "file")
+    return Form(file=files[0], values=values)
+
+
+async def _take_file(
+    head: PartHead, parts: AsyncGenerator[PartEvent, None], accept: FileSink[FileT], *, before: int
+) -> FileT:
+    if head.filename is None:
+        raise InvalidRequest("file must be a file, with a file name", "file")
+    if before:
+        raise InvalidRequest("file is given more than once", "file")
+    async with aclosing(_content(parts)) as content:
+        return await accept(head, content)
+
+
+async def _take_field(
+    head: PartHead, parts: AsyncGenerator[PartEvent, None], check: FieldCheck, values: dict[str, list[str]]
+) -> None:
+    check(head.name, len(values.get(head.name, ())))
+    if head.filename is not None:
+        raise InvalidRequest(f"{head.name} must not be a file", head.name)
+    value = b""
+    async with aclosing(_content(parts)) as content:
+        async for chunk in content:
+            value += chunk
+            if len(value) > MAX_FIELD_BYTES:
+                raise TooLarge(f"{head.name} is longer than {MAX_FIELD_BYTES:,} bytes", head.name)
+    values.setdefault(head.name, []).append(_text(value, head.name))
+
+
+async def _content(parts: AsyncGenerator[PartEvent, None]) -> AsyncGenerator[bytes, None]:
+    """Yield the bytes of the part under way, and end where it ends."""
+    while not isinstance(event := await anext(parts, PART_END), PartEnd):
+        assert isinstance(event, bytes)
+        yield event
+
+
+def _text(value: bytes, name: str) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"{name} is not UTF-8", name) from None

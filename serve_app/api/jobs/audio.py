@@ -1,0 +1,97 @@
+"""A recording over HTTP: with ranges, so that a player can seek to a citation."""
+
+from pathlib import PurePath
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Header
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pipelines.domain.job import Upload
+from pipelines.errors import NotFound
+from pipelines.jobs.result import require_recording
+from pipelines.ports.artifacts import ArtifactStore
+from serve_app.api.edge.authentication import JobReader
+from serve_app.api.edge.byte_ranges import ByteRange, Unsatisfiable, parse_range
+from serve_app.api.edge.documentation import error_answers
+from serve_app.api.edge.errors import error_response
+from serve_app.api.edge.requests import ServicesOf
+from serve_app.api.edge.streaming import SourceResponse, started
+from serve_app.api.jobs.fields import JobId
+
+router = APIRouter(tags=["jobs"])
+_MEDIA_TYPES = {
+    ".wav": "audio/wav", ".mp3": "audio/mpeg", ".m4a": "audio/mp4", ".mp4": "video/mp4", ".aac": "audio/aac",
+    ".flac": "audio/flac", ".ogg": "audio/ogg", ".oga": "audio/ogg", ".opus": "audio/ogg", ".webm": "audio/webm",
+    ".mkv": "video/x-matroska", ".mov": "video/quicktime", ".amr": "audio/amr", ".wma": "audio/x-ms-wma",
+}  # fmt: skip
+"""A fixed list: the client chose the name, and must not choose a type that a browser would run."""
+_BINARY = {"content": {"audio/*": {"schema": {"type": "string", "format": "binary"}}}}
+
+
+@router.get(
+    "/v1/jobs/{job_id}/audio",
+    summary="The recording itself, with ranges",
+    response_class=Response,
+    responses={
+        200: {"description": "The whole recording.", **_BINARY},
+        206: {"description": "The bytes asked for.", **_BINARY},
+        304: {"description": "Unchanged (If-None-Match)."},
+        **error_answers(404, 416),
+    },
+)
+async def job_audio(
+    request: Request,
+    job_id: JobId,
+    caller: JobReader,
+    services: ServicesOf,
+    byte_range: Annotated[str | None, Header(alias="Range", description="One range of bytes.")] = None,
+    if_range: Annotated[str | None, Header(description="The ETag that the range belongs to.")] = None,
+    if_none_match: Annotated[str | None, Header(description="ETags that the client holds.")] = None,
+) -> Response:
+    """Stream a job's recording; the ETag is its SHA-256."""
+    job = await services.jobs.get(caller.tenant, job_id)
+    require_recording(job)
+    upload = job.upload
+    size = await services.artifacts.size(upload.artifact)
+    if size is None:
+        raise NotFound("the recording of this job is gone", "job_id")
+    headers = _headers(upload)
+    if _matches(if_none_match, headers["etag"]):
+        return Response(status_code=304, headers=headers)
+    wanted = byte_range if if_range in (None, headers["etag"]) else None
+    try:
+        part = parse_range(wanted, size)
+    except Unsatisfiable as error:
+        refusal = error_response(error)
+        refusal.headers["content-range"] = f"bytes */{size}"
+        return refusal
+    return await _stream(services.artifacts, upload.artifact, part, size, headers)
+
+
+async def _stream(
+    artifacts: ArtifactStore, artifact: str, part: ByteRange | None, size: int, headers: dict[str, str]
+) -> Response:
+    sent = part or ByteRange(start=0, end=size, size=size)
+    headers["content-length"] = str(sent.end - sent.start)
+    if part is not None:
+        headers["content-range"] = part.content_range
+    content = await started(artifacts.read_range(artifact, sent.start, sent.end))
+    return SourceResponse(content, content, status_code=206 if part else 200, headers=headers)
+
+
+def _headers(upload: Upload) -> dict[str, str]:
+    return {
+        "content-type": _MEDIA_TYPES.get(PurePath(upload.filename).suffix.lower(), "application/octet-stream"),
+        "content-disposition": f"inline; filename*=UTF-8''{quote(upload.filename, safe='')}",
+        "etag": f'"{upload.sha256}"',
+        "accept-ranges": "bytes",
+        "cache-control": "private, no-transform",
+        "x-content-type-options": "nosniff",
+    }
+
+
+def _matches(if_none_match: str | None, etag: str) -> bool:
+    held = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
+    return etag in held or "*" in held

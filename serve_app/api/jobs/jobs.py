@@ -1,0 +1,144 @@
+"""Jobs: submit, list, read, cancel, erase, retry."""
+
+import secrets
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import AwareDatetime, BeforeValidator
+
+from pipelines.domain.job import JobFilters, JobStatus
+from pipelines.errors import InvalidRequest, NotAvailable
+from pipelines.jobs.erase import erase_job
+from pipelines.jobs.result import read_job
+from pipelines.jobs.submit import new_job_id
+from serve_app.api.edge.authentication import JobReader, JobWriter
+from serve_app.api.edge.documentation import error_answers, form_body
+from serve_app.api.edge.requests import ServicesOf
+from serve_app.api.edge.uploads import scratch_folder, take_upload
+from serve_app.api.jobs.fields import (
+    NAME_PATTERN,
+    NOT_BUILT_HEADERS,
+    IdempotencyKey,
+    JobFields,
+    JobId,
+    check_field_name,
+    parse_job_fields,
+)
+from serve_app.api.jobs.shapes import JobBody, JobList, JobStatusName, job_body
+from serve_app.api.jobs.submission import acknowledge
+
+router = APIRouter(tags=["jobs"])
+
+
+def _written_as_a_date(value: Any) -> Any:
+    # Pydantic takes a bare number for seconds since 1970; the document promises RFC 3339 and nothing else.
+    if isinstance(value, str) and "T" not in value.upper():
+        raise ValueError("write a date and time with its offset, as in 2026-01-31T09:00:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_as_a_date)]
+_LOCATION = {"Location": {"description": "Address of the job.", "schema": {"type": "string"}}}
+
+
+@router.post(
+    "/v1/jobs",
+    status_code=202,
+    summary="Submit a recording",
+    responses={
+        202: {"headers": _LOCATION, "description": "Acknowledged: it will not be lost."},
+        **error_answers(408, 409, 415),
+    },
+    openapi_extra={"requestBody": form_body(JobFields, "The recording: any audio or video container.")},
+)
+async def submit(
+    request: Request,
+    response: Response,
+    caller: JobWriter,
+    services: ServicesOf,
+    idempotency_key: IdempotencyKey,
+) -> JobBody:
+    """Take a recording as it arrives, check it, and enqueue it; what is not acknowledged leaves nothing behind."""
+    _refuse_unbuilt(request)
+    job_id = new_job_id(caller.tenant, idempotency_key)
+    # A folder of its own: a repeat under the same idempotency key must not overwrite the first one's recording.
+    folder = f"{caller.tenant}/{job_id}/upload-{secrets.token_hex(8)}"
+    async with scratch_folder(services.artifacts, folder) as scratch:
+        form = await take_upload(request, services, folder, check_field_name)
+        asked = parse_job_fields(form.values)
+        job = await acknowledge(services, caller.tenant, job_id, asked, form.file, scratch)
+    response.headers["location"] = f"/v1/jobs/{job.job_id}"
+    return job_body(job)
+
+
+@router.get("/v1/jobs", summary="List jobs, newest first", responses=error_answers())
+async def list_jobs(
+    caller: JobReader,
+    services: ServicesOf,
+    status: JobStatusName | None = None,
+    collection: Annotated[str | None, Query(pattern=NAME_PATTERN)] = None,
+    created_after: Moment | None = None,
+    created_before: Moment | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")] = None,
+) -> JobList:
+    """List jobs without their results, versions and metrics, which `GET /v1/jobs/{id}` has."""
+    filters = JobFilters(
+        status=JobStatus(status) if status else None,
+        collection=collection,
+        created_after=_utc(created_after, "created_after"),
+        created_before=_utc(created_before, "created_before"),
+    )
+    page = await services.jobs.list_jobs(caller.tenant, filters, cursor=cursor, limit=limit)
+    return JobList(
+        data=[job_body(job) for job in page.jobs], has_more=page.next_cursor is not None, next_cursor=page.next_cursor
+    )
+
+
+@router.get("/v1/jobs/{job_id}", summary="One job", responses=error_answers(404))
+async def get_job(job_id: JobId, caller: JobReader, services: ServicesOf) -> JobBody:
+    """Show where a job stands, and what it has produced so far."""
+    return job_body(*await read_job(services.jobs, services.artifacts, caller.tenant, job_id))
+
+
+@router.delete(
+    "/v1/jobs/{job_id}",
+    summary="Cancel a job, or erase it",
+    response_model=JobBody,
+    responses={204: {"description": "Erased: recording, artifacts, passages and record."}, **error_answers(404, 409)},
+)
+async def delete_job(
+    job_id: JobId,
+    caller: JobWriter,
+    services: ServicesOf,
+    erase: Annotated[bool, Query(description="Remove everything there is of it.")] = False,
+) -> JobBody | Response:
+    """Cancel a job that has not ended; with ``erase``, remove it whatever its state."""
+    if erase:
+        await erase_job(services.jobs, services.artifacts, services.passages, caller.tenant, job_id)
+        return Response(status_code=204)
+    return job_body(await services.jobs.cancel(caller.tenant, job_id))
+
+
+@router.post(
+    "/v1/jobs/{job_id}/retry", status_code=202, summary="Go on with a failed job", responses=error_answers(404, 409)
+)
+async def retry_job(job_id: JobId, caller: JobWriter, services: ServicesOf) -> JobBody:
+    """Let a failed job go on from its last finished stage, under the same id."""
+    return job_body(await services.jobs.retry(caller.tenant, job_id))
+
+
+def _refuse_unbuilt(request: Request) -> None:
+    if request.headers.get("content-type", "").lower().startswith("application/json"):
+        raise NotAvailable("submitting by url is not available in this deployment: send the file", "url")
+    for name in NOT_BUILT_HEADERS:
+        if name in request.headers:
+            raise NotAvailable(f"the header {name} is not available in this deployment", name)
+
+
+def _utc(moment: datetime | None, param: str) -> str | None:
+    try:
+        return moment.astimezone(UTC).isoformat() if moment else None
+    except OverflowError:
+        raise InvalidRequest("this moment is before the first or after the last year", param) from None

@@ -1,0 +1,161 @@
+"""Transcriptions as OpenAI's clients expect them."""
+
+import math
+import string
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel
+
+from pipelines.domain.speakers import Diarization
+from pipelines.domain.transcript import Segment, Task, TranscriptionReport, WindowTranscript, Word, language_name
+from pipelines.speakers.assign import assign_speakers
+
+_FRAMES_PER_S = 100
+"""Whisper counts positions in frames of 10 ms."""
+
+
+class DurationUsage(BaseModel):
+    """Seconds of audio that were transcribed."""
+
+    type: Literal["duration"] = "duration"
+    seconds: float
+
+
+class TranscriptionBody(BaseModel):
+    """``response_format=json``."""
+
+    text: str
+    usage: DurationUsage
+
+
+class VerboseSegment(BaseModel):
+    """A segment, with what the decoding of its window looked like."""
+
+    id: int
+    seek: int
+    start: float
+    end: float
+    text: str
+    tokens: list[int] = []
+    temperature: float
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+
+
+class VerboseWord(BaseModel):
+    """One word with its times."""
+
+    word: str
+    start: float
+    end: float
+
+
+class VerboseTranscriptionBody(TranscriptionBody):
+    """``response_format=verbose_json``."""
+
+    task: Task
+    language: str
+    duration: float
+    segments: list[VerboseSegment] | None = None
+    words: list[VerboseWord] | None = None
+
+
+class DiarizedSegment(BaseModel):
+    """A stretch of one speaker."""
+
+    type: Literal["transcript.text.segment"] = "transcript.text.segment"
+    id: str
+    start: float
+    end: float
+    text: str
+    speaker: str
+
+
+class DiarizedTranscriptionBody(TranscriptionBody):
+    """``response_format=diarized_json``."""
+
+    task: Task = "transcribe"
+    duration: float
+    segments: list[DiarizedSegment]
+
+
+def plain_body(report: TranscriptionReport) -> TranscriptionBody:
+    """Show the text."""
+    return TranscriptionBody(text=report.transcript.text, usage=_usage(report))
+
+
+def verbose_body(
+    report: TranscriptionReport, windows: Sequence[WindowTranscript], granularities: Sequence[str], task: Task
+) -> VerboseTranscriptionBody:
+    """Show text, segments and words; ``windows`` are what was decoded, in order."""
+    transcript = report.transcript
+    words = [word for segment in transcript.segments for word in segment.words]
+    return VerboseTranscriptionBody(
+        text=transcript.text,
+        usage=_usage(report),
+        task=task,
+        language="english" if task == "translate" else language_name(transcript.language).lower(),
+        duration=transcript.duration_s,
+        segments=[_segment(segment, windows) for segment in transcript.segments]
+        if "segment" in granularities
+        else None,
+        words=[_word(word) for word in words] if "word" in granularities else None,
+    )
+
+
+def diarized_body(report: TranscriptionReport, diarization: Diarization | None) -> DiarizedTranscriptionBody:
+    """Show who said what; speakers are ``A``, ``B``, … in order of appearance, and ``""`` where nobody was heard."""
+    attributed = assign_speakers(report.transcript, diarization) if diarization else report.transcript
+    letters = {speaker: _letter(place) for place, speaker in enumerate(attributed.speakers)}
+    return DiarizedTranscriptionBody(
+        text=report.transcript.text,
+        usage=_usage(report),
+        duration=report.transcript.duration_s,
+        segments=[
+            DiarizedSegment(
+                id=f"seg_{segment.id}",
+                start=segment.start_s,
+                end=segment.end_s,
+                text=segment.text,
+                speaker=letters.get(segment.speaker or "", ""),
+            )
+            for segment in attributed.segments
+        ],
+    )
+
+
+def _letter(place: int) -> str:
+    """Return ``A`` … ``Z``, ``AA``, ``AB``, … as spreadsheets name columns."""
+    letters = ""
+    place += 1
+    while place:
+        place, rest = divmod(place - 1, 26)
+        letters = string.ascii_uppercase[rest] + letters
+    return letters
+
+
+def _usage(report: TranscriptionReport) -> DurationUsage:
+    return DurationUsage(seconds=math.ceil(report.transcript.duration_s))
+
+
+def _segment(segment: Segment, windows: Sequence[WindowTranscript]) -> VerboseSegment:
+    # Stitching may move a boundary a little: the window is the last one that began before the segment's middle.
+    middle_s = (segment.start_s + segment.end_s) / 2
+    window = next((window for window in reversed(windows) if window.start_s <= middle_s), windows[0])
+    return VerboseSegment(
+        id=segment.id,
+        seek=round(window.start_s * _FRAMES_PER_S),
+        start=segment.start_s,
+        end=segment.end_s,
+        text=segment.text,
+        temperature=window.temperature,
+        avg_logprob=math.log(segment.confidence) if segment.confidence else window.avg_logprob,
+        compression_ratio=window.compression_ratio,
+        no_speech_prob=window.no_speech_prob,
+    )
+
+
+def _word(word: Word) -> VerboseWord:
+    return VerboseWord(word=word.text, start=word.start_s, end=word.end_s)

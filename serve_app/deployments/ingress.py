@@ -1,0 +1,57 @@
+"""The HTTP edge: handles become ports, ports become the application."""
+
+from typing import Any
+
+from ray import serve
+from starlette.types import ASGIApp
+
+from pipelines.jobs.submit import QueueLimits
+from serve_app.metrics import RayMetrics, configure_logs
+from serve_app.ports import assemble_ports
+from serve_app.remote.stores import GuardedJobQueue, open_artifacts
+from serve_app.resilience import Guard
+from serve_app.services import RayClusterStatus, Services
+from serve_app.settings import Settings
+
+
+class Ingress:
+    """Answers HTTP. Holds no state: jobs, artifacts and passages are read from their stores, without the runner."""
+
+    async def __init__(self, settings: Settings, **handles: Any) -> None:
+        # Here, not above: who only builds the application (a start waits for it) need not import what answers.
+        from pipelines.jobs.dbos.queue import DbosJobQueue
+
+        configure_logs(settings.log_level)
+        metrics = RayMetrics()
+        guard = Guard(metrics)
+        ports = assemble_ports(handles, settings, metrics, guard)
+        self._services = Services(
+            settings=settings,
+            artifacts=open_artifacts(settings, guard),
+            jobs=GuardedJobQueue(
+                await DbosJobQueue.connect(settings.data.jobs_url, _queue_limits(settings)),
+                guard,
+                settings.resilience.jobs,
+            ),
+            reader=ports.reader,
+            transcriber=ports.transcriber,
+            diarizer=ports.diarizer,
+            embedder=ports.embedder,
+            queries=ports.queries,
+            passages=ports.passages,
+            reranker=ports.reranker,
+            language_model=ports.language_model,
+            language=ports.language,
+            cluster=RayClusterStatus(serve.get_replica_context().app_name, guard),
+            metrics=metrics,
+        )
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        """Return the application; Serve calls this after the constructor."""
+        from serve_app.api.application import create_app
+
+        return create_app(self._services, proxy_sends_request_id=True)
+
+
+def _queue_limits(settings: Settings) -> QueueLimits:
+    return QueueLimits(per_tenant=settings.limits.queue_depth_per_tenant, total=settings.limits.queue_depth_total)

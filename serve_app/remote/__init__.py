@@ -1,0 +1,1 @@
+"""The ports over Serve handles and Ray tasks."""

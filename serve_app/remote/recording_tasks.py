@@ -1,0 +1,82 @@
+"""Ray tasks over stored recordings: the CPU work that no serving process should do.
+
+A task opens the artifact store itself, so that audio never passes through the process that asked. A worker that dies
+(a decoder that crashes on a hostile file takes only its task with it) is retried by Ray.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import ray
+
+from pipelines.domain.audio import AudioExtent, Recording, Window, WindowingOptions
+from pipelines.domain.job import Upload
+from pipelines.domain.samples import Samples
+from pipelines.fakes.models import FakeSpeechDetector
+from pipelines.ports.audio import SpeechDetector
+
+_UNREAD_OBJECTS = 8
+"""Two objects a window: four windows, two minutes of audio, are decoded ahead of the consumer at most."""
+
+
+@ray.remote(num_cpus=0.5, max_retries=2)
+def probe_recording(artifacts: str, upload: Upload) -> Recording:
+    """Read a recording's headers."""
+    from pipelines.audio.decode import PyavDecoder
+    from pipelines.stores.artifacts import FsspecArtifactStore
+
+    with FsspecArtifactStore(artifacts).open(upload.artifact) as source:
+        return PyavDecoder().probe(source, upload)
+
+
+def _produce_windows(
+    artifacts: str, artifact: str, options: WindowingOptions, first_index: int, detector: str
+) -> Iterator[Window | AudioExtent | Samples]:
+    """Yield, for each window, the window without samples and then its samples; at the end the extent.
+
+    Two objects a window, so that its description reaches the flow while its samples stay in the object store.
+    """
+    from pipelines.audio.decode import PyavDecoder
+    from pipelines.audio.windows import read_windows
+    from pipelines.stores.artifacts import FsspecArtifactStore
+
+    with FsspecArtifactStore(artifacts).open(artifact) as source:
+        for item in read_windows(PyavDecoder(), _detector(detector, options), source, options, first_index=first_index):
+            if isinstance(item, Window):
+                yield replace(item, samples=None)
+                yield np.asarray(item.samples)
+            else:
+                yield item
+
+
+def _detector(name: str, options: WindowingOptions) -> SpeechDetector:
+    if name == "scripted":
+        return FakeSpeechDetector(min_silence_s=options.min_silence_duration_ms / 1000)
+    from pipelines.audio.speech import SileroDetector
+
+    return SileroDetector(options)
+
+
+speech_windows: Any = cast(Any, ray.remote)(
+    num_cpus=1, max_retries=2, num_returns="streaming", _generator_backpressure_num_objects=_UNREAD_OBJECTS
+)(_produce_windows)
+"""``_produce_windows`` as a streaming generator task. Ray's stubs do not know the back-pressure option."""
+
+
+@ray.remote(num_cpus=1, max_retries=2)
+def whole_recording(artifacts: str, artifact: str, max_duration_s: float) -> Samples:
+    """Decode a whole recording to int16 mono at 16 kHz (115 MB an hour)."""
+    from pipelines.audio.decode import PyavDecoder
+    from pipelines.stores.artifacts import FsspecArtifactStore
+
+    with FsspecArtifactStore(artifacts).open(artifact) as source:
+        blocks = list(PyavDecoder().decode(source, max_duration_s=max_duration_s))
+    return np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.int16)
+
+
+@ray.remote(num_cpus=0.1, max_retries=2)
+def sample_count(samples: Samples) -> int:
+    """Wait for the samples and count them, without bringing them to the caller; raises what decoding raised."""
+    return len(samples)

@@ -1,0 +1,54 @@
+import pytest
+
+from tests.api.conftest import BuildWorld, World
+from tests.api.jobs.test_jobs import ended, submitted
+
+
+async def test_json_has_every_key_of_the_contract(world: World, wav: bytes) -> None:
+    job = await submitted(world.client, wav, features="diarization,word_timestamps")
+    await ended(world.client, job)
+
+    body = (await world.client.get(job["links"]["transcript"])).json()
+
+    assert (body["language"], body["duration_s"]) == ("en", 4.5)
+    first = body["segments"][0]
+    assert set(first) == {"id", "start_s", "end_s", "speaker", "text", "confidence", "words"}
+    assert (first["id"], first["speaker"], first["text"]) == (0, "SPEAKER_00", "the exam is in june")
+    assert set(first["words"][0]) == {"text", "start_s", "end_s", "speaker", "confidence"}
+
+
+@pytest.mark.parametrize(
+    ("form", "media_type", "beginning"),
+    [
+        ("text", "text/plain", "SPEAKER_00: the exam is in june\n"),
+        ("srt", "application/x-subrip", "1\n00:00:00,500 --> 00:00:02,000\nSPEAKER_00: the exam"),
+        ("vtt", "text/vtt", "WEBVTT\n\n00:00:00.500 --> 00:00:02.000\n<v SPEAKER_00>the exam"),
+        ("md", "text/markdown", "**SPEAKER"),
+    ],
+)
+async def test_files(world: World, wav: bytes, form: str, media_type: str, beginning: str) -> None:
+    job = await submitted(world.client, wav, features="diarization")
+    await ended(world.client, job)
+
+    response = await world.client.get(job["links"]["transcript"], params={"format": form})
+
+    assert response.headers["content-type"] == f"{media_type}; charset=utf-8"
+    assert response.text.startswith(beginning)
+
+
+async def test_a_format_that_is_none(world: World, wav: bytes) -> None:
+    job = await submitted(world.client, wav)
+
+    response = await world.client.get(job["links"]["transcript"], params={"format": "docx"})
+
+    assert (response.status_code, response.json()["error"]["param"]) == (422, "format")
+
+
+async def test_before_there_is_one(build: BuildWorld, wav: bytes) -> None:
+    world = await build(run_jobs=False)
+    job = await submitted(world.client, wav)
+
+    response = await world.client.get(job["links"]["transcript"])
+
+    assert (response.status_code, response.json()["error"]["code"]) == (409, "conflict")
+    assert response.headers["x-should-retry"] == "false"
