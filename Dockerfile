@@ -1,5 +1,5 @@
-# RayScribe, two targets: `docker build --target cpu .` and `--target gpu .` (the same packages: PyTorch's ordinary build runs on both;
-# the GPU target adds what CTranslate2 looks for at run time and serves serve_config.yaml). No model is in the image: mount one folder.
+# RayScribe, two targets: `docker build --target cpu .` and `--target gpu .` (PyTorch's ordinary build runs on both; the GPU target
+# has vLLM on top, what CTranslate2 looks for at run time, and serves serve_config.yaml). No model is in the image: mount one folder.
 FROM python:3.11-slim-bookworm AS environment
 WORKDIR /opt/rayscribe
 COPY requirements ./requirements
@@ -26,7 +26,11 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=120s \
   CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health/ready', timeout=4)"]
 CMD ["rayscribe", "up"]
 
+FROM environment AS gpu-environment
+RUN .venv/bin/uv pip install --no-cache --compile-bytecode --python .venv/bin/python --require-hashes --no-deps -r requirements/gpu.lock
+
 FROM cpu AS gpu
+COPY --from=gpu-environment /opt/rayscribe/.venv /opt/rayscribe/.venv
 # CTranslate2 loads cuBLAS and cuDNN by name; they come with PyTorch's packages.
 ENV LD_LIBRARY_PATH=/opt/rayscribe/.venv/lib/python3.11/site-packages/nvidia/cu13/lib:/opt/rayscribe/.venv/lib/python3.11/site-packages/nvidia/cudnn/lib \
     RAY_SERVE_ENABLE_HA_PROXY=1

@@ -34,7 +34,11 @@ class DataSettings(Section):
     database_url: str | None = None
     """PostgreSQL URL of the job database; None: SQLite in the data folder (then exactly one runner)."""
     artifacts_url: str | None = None
-    """fsspec URL (``s3://bucket/prefix``); None: a folder in the data folder."""
+    """fsspec URL (``s3://bucket/prefix``); None: a folder in the data folder.
+
+    Of S3: address and credentials come as every AWS client takes them (``AWS_ENDPOINT_URL`` for another service than
+    Amazon's, ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_DEFAULT_REGION``, or a role of the machine's).
+    """
     qdrant_url: str | None = None
     """URL of a Qdrant server; None: Qdrant inside this application, in the data folder (up to 100,000 passages)."""
     qdrant_api_key: str | None = None

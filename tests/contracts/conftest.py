@@ -8,7 +8,7 @@ import pytest
 from pipelines.jobs.dbos.queue import DbosJobQueue
 from pipelines.ports.jobs import JobQueue
 from tests.contracts.job_queue_harness import LIMITS, DbosHarness, FakeHarness, Harness
-from tests.postgres import new_database
+from tests.services.postgres import new_database
 
 
 @pytest.fixture(params=["fake", "dbos on sqlite", "dbos on postgresql"])

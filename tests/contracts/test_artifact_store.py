@@ -6,17 +6,19 @@ import os
 import pickle
 import shutil
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 import pytest
+from s3fs import S3FileSystem
 
 from pipelines.errors import ArtifactNotFound, ArtifactStoreUnavailable, InvalidRequest
 from pipelines.fakes.stores import InMemoryArtifactStore
 from pipelines.ports.artifacts import ArtifactStore
 from pipelines.stores import artifacts as fsspec_artifacts
 from pipelines.stores.artifacts import FsspecArtifactStore
+from tests.services.s3 import new_bucket, point_at, s3_server
 
 KEY = "acme/0192-job/transcript.json"
 HOSTILE_KEYS = [
@@ -47,13 +49,25 @@ HOSTILE_KEYS = [
 ]
 
 
-@pytest.fixture(params=["fake", "folder", "object store"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    with s3_server() as address:
+        yield address
+
+
+@pytest.fixture(params=["fake", "folder", "object store", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ArtifactStore]:
     if request.param == "fake":
-        return InMemoryArtifactStore()
-    if request.param == "folder":
-        return FsspecArtifactStore(str(tmp_path / "artifacts"))
-    return FsspecArtifactStore(f"memory://{uuid.uuid4().hex}")
+        yield InMemoryArtifactStore()
+    elif request.param == "folder":
+        yield FsspecArtifactStore(str(tmp_path / "artifacts"))
+    elif request.param == "object store":
+        yield FsspecArtifactStore(f"memory://{uuid.uuid4().hex}")
+    else:
+        address = request.getfixturevalue("s3")
+        point_at(address, monkeypatch)
+        yield FsspecArtifactStore(f"s3://{new_bucket(address)}/artifacts")
+        S3FileSystem.clear_instance_cache()
 
 
 async def stream(chunks: Sequence[bytes], error: Exception | None = None) -> AsyncIterator[bytes]:

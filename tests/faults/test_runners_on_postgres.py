@@ -9,7 +9,7 @@ import pytest
 from pipelines.domain.job import JobStatus
 from tests.faults.test_runner_processes import World, collect, new_world
 from tests.jobs.recordings import DIALOGUE, new_job
-from tests.postgres import new_database
+from tests.services.postgres import new_database
 
 pytestmark = pytest.mark.faults
 
