@@ -88,11 +88,13 @@ class GatheredCalls(Generic[ItemT, ResultT]):
     def __init__(self, run: Callable[[list[ItemT]], Sequence[ResultT]], *, max_items: int, name: str) -> None:
         """``run`` returns one result an item, in order; it is called with 1 to ``max_items`` of them."""
         self._run = run
-        self._max_items = max_items
+        self.max_items = max_items
+        """The most items a batch takes now: halved after each lack of memory."""
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         self._urgent: deque[tuple[ItemT, asyncio.Future[ResultT]]] = deque()
         self._waiting: deque[tuple[ItemT, asyncio.Future[ResultT]]] = deque()
         self._worker: asyncio.Task[None] | None = None
+        self._closed = False
         self.batches = 0
         """Batches run so far; with ``items`` it says how full they were."""
         self.items = 0
@@ -100,8 +102,10 @@ class GatheredCalls(Generic[ItemT, ResultT]):
     async def submit(self, items: Sequence[ItemT], *, urgent: bool = False) -> list[ResultT]:
         """Return the items' results in order; urgent items go before those that wait.
 
-        Cancelling the call takes back what has not begun. Raises what ``run`` raises.
+        Cancelling the call takes back what has not begun. Raises what ``run`` raises, ModelUnavailable (closed).
         """
+        if self._closed:
+            raise _closed()
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[ResultT]] = [loop.create_future() for _ in items]
         (self._urgent if urgent else self._waiting).extend(zip(items, futures, strict=True))
@@ -110,16 +114,21 @@ class GatheredCalls(Generic[ItemT, ResultT]):
         return list(await asyncio.gather(*futures))
 
     def close(self) -> None:
-        """Let the batch under way end, and run no other."""
+        """Let the batch under way end, and run no other: who waits for one gets ModelUnavailable."""
+        self._closed = True
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     async def _work(self) -> None:
-        while batch := self._take():
-            await self._answer(batch)
+        try:
+            while not self._closed and (batch := self._take()):
+                await self._answer(batch)
+        finally:  # also where closing took back a batch that the thread had not begun
+            if self._closed:
+                _fail([*self._urgent, *self._waiting], _closed())
 
     def _take(self) -> list[tuple[ItemT, "asyncio.Future[ResultT]"]]:
         batch: list[tuple[ItemT, asyncio.Future[ResultT]]] = []
-        while len(batch) < self._max_items and (queue := self._urgent or self._waiting):
+        while len(batch) < self.max_items and (queue := self._urgent or self._waiting):
             item, future = queue.popleft()
             if not future.done():
                 batch.append((item, future))
@@ -133,8 +142,11 @@ class GatheredCalls(Generic[ItemT, ResultT]):
             results = await loop.run_in_executor(self._thread, self._run, [item for item, _ in batch])
         except ModelOutOfMemory as error:
             await self._answer_halves(batch, error)
+        except asyncio.CancelledError:
+            _fail(batch, _closed())
+            raise
         except Exception as error:
-            _fail(batch, error)
+            _fail(batch, _closed() if self._closed else error)
         else:
             for (_, future), result in zip(batch, results, strict=True):
                 if not future.done():
@@ -143,13 +155,18 @@ class GatheredCalls(Generic[ItemT, ResultT]):
     async def _answer_halves(
         self, batch: Sequence[tuple[ItemT, "asyncio.Future[ResultT]"]], error: ModelOutOfMemory
     ) -> None:
-        """What does not fit at once may fit in two goes."""
+        """What does not fit at once may fit in two goes; later batches are not tried at that size again."""
         if len(batch) == 1:
             _fail(batch, error)
             return
-        middle = len(batch) // 2
+        middle = (len(batch) + 1) // 2
+        self.max_items = min(self.max_items, middle)
         await self._answer(batch[:middle])
         await self._answer(batch[middle:])
+
+
+def _closed() -> ModelUnavailable:
+    return ModelUnavailable("the model is shutting down")
 
 
 def _fail(batch: Sequence[tuple[ItemT, "asyncio.Future[ResultT]"]], error: Exception) -> None:

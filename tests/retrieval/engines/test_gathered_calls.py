@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipelines.errors import ModelOutOfMemory
+from pipelines.errors import ModelOutOfMemory, ModelUnavailable
 from pipelines.retrieval.engines.flag_models import GatheredCalls
 
 
@@ -106,3 +106,39 @@ async def test_a_batch_that_does_not_fit_is_halved(model: SlowModel, calls: Gath
     model.fits = 0
     with pytest.raises(ModelOutOfMemory):
         await calls.submit([1, 2])
+
+
+async def test_a_lack_of_memory_is_remembered(model: SlowModel, calls: GatheredCalls[int, int]) -> None:
+    model.fits = 2
+    assert await calls.submit([1, 2, 3, 4]) == [2, 4, 6, 8]
+    tried = calls.batches
+    assert await calls.submit([5, 6, 7, 8]) == [10, 12, 14, 16]
+    assert calls.batches - tried == 2, "no batch is tried at a size that did not fit"
+    assert calls.max_items == 2
+
+
+async def test_closing_answers_whoever_waits(model: SlowModel, calls: GatheredCalls[int, int]) -> None:
+    model.may_run.clear()
+    tasks = [await begin(calls, item) for item in range(7)]
+    model.may_run.set()
+    calls.close()  # this loop has no turn in between: only the first batch has begun
+    async with asyncio.timeout(10):
+        first, *others = await asyncio.gather(*tasks, return_exceptions=True)
+    assert first == [0]
+    assert [type(other) for other in others] == [ModelUnavailable] * 6
+    with pytest.raises(ModelUnavailable):
+        await calls.submit([1])
+
+
+async def test_closing_answers_a_batch_that_the_thread_has_not_begun(calls: GatheredCalls[int, int]) -> None:
+    busy = threading.Event()
+    calls._thread.submit(busy.wait)
+    tasks = [await begin(calls, item) for item in range(2)]
+    closing = asyncio.create_task(asyncio.to_thread(calls.close))
+    try:
+        async with asyncio.timeout(10):
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    finally:
+        busy.set()
+        await closing
+    assert [type(outcome) for outcome in outcomes] == [ModelUnavailable] * 2
