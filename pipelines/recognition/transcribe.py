@@ -8,7 +8,7 @@ from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from pipelines.domain.audio import AudioExtent, TimeSpan, Window, WindowingOptions
 from pipelines.domain.encoding import from_json, to_json
@@ -29,6 +29,7 @@ from pipelines.recognition.stitch import mean_confidence, stitch_segments
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 _MOST_UNYIELDED = 4
+_END = object()
 
 
 async def run_in_order(
@@ -37,23 +38,34 @@ async def run_in_order(
     """Yield ``work``'s results in the order of ``items``, with at most ``at_once`` of them under way.
 
     The next item is read only when there is room for it, so that its producer is held back. The first failure ends
-    everything and is raised; closing the generator cancels what is under way and waits for it.
+    everything and is raised, also while the producer is at its next item; closing the generator cancels what is under
+    way and waits for it.
     """
+    iterator = aiter(items)
+    reading: asyncio.Future[object] | None = None
     running: deque[asyncio.Task[ResultT]] = deque()
+    ended = False
     try:
-        async for item in items:
-            running.append(asyncio.ensure_future(_as_coroutine(work, item)))
-            while running and (running[0].done() or _is_full(running, at_once)):
-                if running[0].done():
-                    yield running.popleft().result()
+        while running or not ended:
+            if reading is None and not ended and not _is_full(running, at_once):
+                reading = asyncio.ensure_future(anext(iterator, _END))
+            under_way = [task for task in running if not task.done()] + ([reading] if reading else [])
+            done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+            for each in done:
+                each.result()
+            if reading in done:
+                item, reading = reading.result(), None
+                if item is _END:
+                    ended = True
                 else:
-                    await _wait_for_one(running)
-        while running:
-            yield await running.popleft()
+                    running.append(asyncio.ensure_future(_as_coroutine(work, cast(ItemT, item))))
+            while running and running[0].done():
+                yield running.popleft().result()
     finally:
-        for task in running:
+        left = [*running, *([reading] if reading else [])]
+        for task in left:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(*left, return_exceptions=True)
 
 
 async def _as_coroutine(work: Callable[[ItemT], Awaitable[ResultT]], item: ItemT) -> ResultT:
@@ -63,12 +75,6 @@ async def _as_coroutine(work: Callable[[ItemT], Awaitable[ResultT]], item: ItemT
 def _is_full(running: "deque[asyncio.Task[ResultT]]", at_once: int) -> bool:
     """Results that wait for a slow one before them take little room, but not without end."""
     return sum(not task.done() for task in running) >= at_once or len(running) >= _MOST_UNYIELDED * at_once
-
-
-async def _wait_for_one(running: "deque[asyncio.Task[ResultT]]") -> None:
-    done, _ = await asyncio.wait([task for task in running if not task.done()], return_when=asyncio.FIRST_COMPLETED)
-    for task in done:
-        task.result()
 
 
 WAVE_WINDOWS = 16

@@ -80,14 +80,44 @@ async def test_a_failure_is_raised_as_it_is_and_cancels_the_rest() -> None:
     gates = Gates()
 
     async def work(number: int) -> int:
-        if number == 1:
+        if number == 2:
             raise KeyError("broken")
         return await gates.work(number)
 
     async with aclosing(run_in_order(numbers(10), work, at_once=3)) as results:
         with pytest.raises(KeyError):
             await anext(results)
-    assert gates.cancelled == [0, 2]
+    assert gates.cancelled == [0, 1]
+
+
+async def test_a_failure_is_noticed_while_the_producer_is_at_its_next_item() -> None:
+    closed: list[str] = []
+
+    async def silent_after_one() -> AsyncIterator[int]:
+        yield 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            closed.append("producer")
+
+    async def fail(number: int) -> int:
+        raise KeyError("broken")
+
+    async with asyncio.timeout(10), aclosing(run_in_order(silent_after_one(), fail, at_once=3)) as results:
+        with pytest.raises(KeyError):
+            await anext(results)
+    assert closed == ["producer"]
+
+
+async def test_a_result_is_given_while_the_producer_is_at_its_next_item() -> None:
+    async def silent_after_one() -> AsyncIterator[int]:
+        yield 1
+        await asyncio.Event().wait()
+
+    gates = Gates()
+    gates.open(1)
+    async with asyncio.timeout(10), aclosing(run_in_order(silent_after_one(), gates.work, at_once=3)) as results:
+        assert await anext(results) == 2
 
 
 async def test_closing_early_cancels_what_is_under_way() -> None:
