@@ -8,7 +8,7 @@ from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from pipelines.domain.audio import AudioExtent, TimeSpan, Window, WindowingOptions
 from pipelines.domain.encoding import from_json, to_json
@@ -49,7 +49,8 @@ async def run_in_order(
         while running or not ended:
             if reading is None and not ended and not _is_full(running, at_once):
                 reading = asyncio.ensure_future(anext(iterator, _END))
-            under_way = [task for task in running if not task.done()] + ([reading] if reading else [])
+            under_way: list[asyncio.Future[Any]] = [task for task in running if not task.done()]
+            under_way += [reading] if reading else []
             done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
             for each in done:
                 each.result()
@@ -62,7 +63,7 @@ async def run_in_order(
             while running and running[0].done():
                 yield running.popleft().result()
     finally:
-        left = [*running, *([reading] if reading else [])]
+        left: list[asyncio.Future[Any]] = [*running, *([reading] if reading else [])]
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
