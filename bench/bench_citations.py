@@ -101,7 +101,7 @@ async def run(count: int) -> None:
             print(f"precision {fmean(shown):.3f}, recall {sum(shown) / script.right:.3f}")
             print(f"mean distance of a citation's start from the answering sentence {fmean(errors):.2f} s")
     finally:
-        engine.close()
+        await engine.close()
 
 
 def main() -> None:

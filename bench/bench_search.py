@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from bench import first_token, search_over_http
 from bench.search_measures import p50, p99, query_directly
 from bench.synthetic_passages import COLLECTION, TENANT, SyntheticEmbedder, fill, questions
+from pipelines.batching import BatchStatistics
 from pipelines.domain.passage import SearchRequest
 from pipelines.retrieval.engines.minilm import MiniLmEmbedder
 from pipelines.retrieval.search import search_passages
@@ -96,13 +97,14 @@ async def gather_questions(at_once: int) -> tuple[float, float, float]:
         for question in asked:
             await embedder.embed_query(question)
         one_by_one = time.perf_counter() - started
-        batches, items = embedder._calls.batches, embedder._calls.items
+        batches: list[BatchStatistics] = []
+        embedder._batcher._on_batch = batches.append
         started = time.perf_counter()
         await asyncio.gather(*(embedder.embed_query(question) for question in asked))
         together = time.perf_counter() - started
-        return (embedder._calls.items - items) / (embedder._calls.batches - batches), together, one_by_one
+        return sum(batch.items for batch in batches) / len(batches), together, one_by_one
     finally:
-        embedder.close()
+        await embedder.close()
 
 
 def run_gather(at_once: int) -> None:

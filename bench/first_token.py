@@ -135,7 +135,7 @@ def run(questions: int) -> None:
     with TemporaryDirectory() as name:
         folder = Path(name)
         fill_folder(folder, PASSAGES, asyncio.run(embedder.info()))
-        embedder.close()
+        asyncio.run(embedder.close())
         with searching_application(folder, language_model=model) as application:
             cells = asyncio.run(measure(application.url, port, questions))
     print("\n| prompt to the engine, ms at p50 | first token to the client | both: added at p50 | p99 |")

@@ -121,4 +121,4 @@ def run(sizes: Sequence[int], searches: int, together: int) -> None:
         print(f"\n| {' | '.join(HEADINGS)} | {together} at once ÷ 1 | refused |")
         print("| --- " * (len(HEADINGS) + 2) + "|")
         print(f"| {count:,} | {cells} |\n", flush=True)
-    embedder.close()
+    asyncio.run(embedder.close())

@@ -67,7 +67,7 @@ async def make_lessons(likeness: int, deals: int) -> tuple[list[Lesson], list[Le
     try:
         return await likeness_lessons(embedder, likeness, seed=SEED), await answer_lessons(embedder, deals, seed=SEED)
     finally:
-        embedder.close()
+        await embedder.close()
 
 
 def main() -> None:

@@ -1,8 +1,9 @@
-"""Dynamic batching: windows of all callers meet here, and one model call takes as many as fit.
+"""Dynamic batching: windows, texts and pairs of all callers meet here, and one model call takes as many as fit.
 
-An idle model never waits: the first window starts at once, and what comes while the model is busy forms the next batch.
+An idle model never waits: the first item starts at once, and what comes while the model is busy forms the next batch.
 So the batch grows with the load and a lone caller pays nothing. A batch holds items of one key. The most urgent item
-chooses the batch; waiting makes urgent, so that a stream of live windows cannot starve a job.
+chooses the batch; waiting makes urgent, so that a stream of live windows cannot starve a job. A model is only ever
+entered from one thread (Hugging Face's fast tokenizers fail with "Already borrowed" when two enter).
 """
 
 import asyncio
@@ -18,6 +19,9 @@ from pipelines.errors import ModelOutOfMemory, ModelUnavailable, Overloaded
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
+_GROWTH_AFTER, _MOST_GROWTH_AFTER = 64, 16_384
+"""Full batches that must fit before a halved size is doubled again: memory may have been short only for a while. Where
+the larger size does not fit again, four times as many must fit before the next try."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +30,7 @@ class BatchStatistics:
 
     items: int
     batch_size: int
-    """The most items a batch takes now: halved after each lack of memory."""
+    """The most items a batch takes now: halved after each lack of memory, doubled again when it has passed."""
     waiting: int
     """Items left in the queue when the batch was taken."""
     longest_wait_s: float
@@ -44,7 +48,7 @@ class _Waiting(Generic[ItemT, ResultT]):
     result: "asyncio.Future[ResultT]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
-class WindowBatcher(Generic[ItemT, ResultT]):
+class DynamicBatcher(Generic[ItemT, ResultT]):
     """Batches the items of concurrent callers on one event loop and runs them one batch at a time in a thread."""
 
     def __init__(
@@ -62,6 +66,11 @@ class WindowBatcher(Generic[ItemT, ResultT]):
         Each ``ageing_s`` seconds of waiting make an item one step more urgent. ``on_batch`` hears of every model call.
         """
         self.batch_size = batch_size
+        self._full_size = batch_size
+        self._fitting = 0
+        """Full batches that fitted since the size was changed."""
+        self._grown = False
+        self._growth_after = _GROWTH_AFTER
         self._run = run
         self._max_waiting = max_waiting
         self._ageing_s = ageing_s
@@ -82,7 +91,7 @@ class WindowBatcher(Generic[ItemT, ResultT]):
         if self._closed:
             raise ModelUnavailable("the model is shutting down")
         if len(self._waiting) >= self._max_waiting:
-            raise Overloaded(f"{self._max_waiting} windows are waiting for the model", None, 1.0)
+            raise Overloaded(f"{self._max_waiting} calls are waiting for the model", None, 1.0)
         waiting: _Waiting[ItemT, ResultT] = _Waiting(item, key, urgency, self._clock())
         self._waiting.append(waiting)
         if self._worker is None or self._worker.done():
@@ -92,6 +101,16 @@ class WindowBatcher(Generic[ItemT, ResultT]):
         finally:
             if waiting in self._waiting:
                 self._waiting.remove(waiting)
+
+    async def submit_all(self, items: Sequence[ItemT], *, key: Hashable = None, urgency: int) -> list[ResultT]:
+        """Return the results of several items in order; as ``submit``. The first error takes back the other items."""
+        calls = [asyncio.ensure_future(self.submit(item, key=key, urgency=urgency)) for item in items]
+        try:
+            return list(await asyncio.gather(*calls))
+        finally:
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
 
     async def close(self) -> None:
         """Let the batch under way end, refuse what waits (ModelUnavailable), and stop the thread."""
@@ -133,15 +152,30 @@ class WindowBatcher(Generic[ItemT, ResultT]):
                     _fail(part[0], error)
                     continue
                 half = (len(part) + 1) // 2
-                self.batch_size = min(self.batch_size, half)
+                self._shrink(half)
                 parts.extendleft([part[half:], part[:half]])
             except Exception as error:  # whatever the model raised belongs to each caller of the batch
                 for waiting in part:
                     _fail(waiting, error)
             else:
+                self._grow(len(part))
                 for waiting, result in results:
                     if not waiting.result.done():
                         waiting.result.set_result(result)
+
+    def _shrink(self, size: int) -> None:
+        if self._grown and self._fitting == 0:  # the larger size did not fit even once
+            self._growth_after = min(4 * self._growth_after, _MOST_GROWTH_AFTER)
+        self.batch_size = min(self.batch_size, size)
+        self._fitting, self._grown = 0, False
+
+    def _grow(self, fitted: int) -> None:
+        if fitted < self.batch_size:
+            return
+        self._fitting += 1
+        if self.batch_size < self._full_size and self._fitting >= self._growth_after:
+            self.batch_size = min(2 * self.batch_size, self._full_size)
+            self._fitting, self._grown = 0, True
 
     async def _run_measured(self, part: list[_Waiting[ItemT, ResultT]]) -> Sequence[ResultT]:
         started_s = self._clock()

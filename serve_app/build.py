@@ -15,6 +15,7 @@ from serve_app.deployments.job_runner import JobRunner
 from serve_app.deployments.passage_store import PassageStoreDeployment
 from serve_app.deployments.reranker import RerankerDeployment
 from serve_app.deployments.transcriber import TranscriberDeployment
+from serve_app.models.engines import check_backends
 from serve_app.privacy import PRIVATE_ENVIRONMENT
 from serve_app.remote.language_model import DEPLOYMENT_NAME as LANGUAGE_MODEL
 from serve_app.remote.language_model import build_language_model
@@ -49,7 +50,11 @@ _HEALTH: dict[str, Any] = {"health_check_period_s": 5.0, "health_check_timeout_s
 
 
 def build_application(settings: Settings) -> Application:
-    """Return the whole application, ready for ``serve.run`` or a Serve config file's ``import_path``."""
+    """Return the whole application, ready for ``serve.run`` or a Serve config file's ``import_path``.
+
+    Raises InvalidRequest for settings that name an engine or a model which is not there.
+    """
+    check_backends(settings)
     handles: dict[str, Any] = {
         "Transcriber": _deploy("Transcriber", TranscriberDeployment, settings, threads=settings.transcriber.threads),
         "Diarizer": _deploy("Diarizer", DiarizerDeployment, settings, threads=settings.diarizer.threads),

@@ -6,7 +6,11 @@ from pipelines.domain.speakers import Diarization, DiarizationOptions
 from serve_app.metrics import RayMetrics, configure_logs
 from serve_app.models.chain import ModelChain
 from serve_app.models.engines import diarizer_loaders
+from serve_app.models.health import ModelHealth, probe_diarizer
 from serve_app.settings import Settings
+
+_LONGEST_CALL_S = 3 * 3600.0
+"""Twice the longest recording, on a CPU, one behind the other."""
 
 
 class DiarizerDeployment:
@@ -16,6 +20,7 @@ class DiarizerDeployment:
         configure_logs(settings.log_level)
         loaders = diarizer_loaders(settings.diarizer)
         self._chain = await ModelChain.load("diarizer", settings.diarizer.chain, loaders, settings.data, RayMetrics())
+        self._health = ModelHealth(self._chain, probe_diarizer, longest_call_s=_LONGEST_CALL_S)
 
     async def diarize(self, samples: Samples, options: DiarizationOptions) -> Diarization:
         """Diarize a whole recording, which Ray resolved as a top-level argument."""
@@ -24,3 +29,7 @@ class DiarizerDeployment:
     async def info(self) -> ModelInfo:
         """Say what is loaded."""
         return await self._chain.info()
+
+    async def check_health(self) -> None:
+        """Be replaced where a known input is not answered right; Serve calls this every few seconds."""
+        await self._health.check()

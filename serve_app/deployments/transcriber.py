@@ -9,7 +9,11 @@ from pipelines.domain.transcript import LanguageGuess, TranscriptionOptions, Win
 from serve_app.metrics import RayMetrics, configure_logs
 from serve_app.models.chain import ModelChain
 from serve_app.models.engines import transcriber_loaders
+from serve_app.models.health import ModelHealth, probe_transcriber
 from serve_app.settings import Settings
+
+_LONGEST_CALL_S = 900.0
+"""A window, 30 s of audio, in a full queue on the slowest CPU."""
 
 
 class TranscriberDeployment:
@@ -20,6 +24,7 @@ class TranscriberDeployment:
         self._metrics = RayMetrics()
         loaders = transcriber_loaders(settings.transcriber, self._metrics)
         self._chain = await ModelChain.load("asr", settings.transcriber.chain, loaders, settings.data, self._metrics)
+        self._health = ModelHealth(self._chain, probe_transcriber, longest_call_s=_LONGEST_CALL_S)
 
     async def transcribe(self, samples: Samples, window: Window, options: TranscriptionOptions) -> WindowTranscript:
         """Decode one window, whose samples Ray resolved as a top-level argument."""
@@ -34,3 +39,7 @@ class TranscriberDeployment:
     async def info(self) -> ModelInfo:
         """Say what is loaded."""
         return await self._chain.info()
+
+    async def check_health(self) -> None:
+        """Be replaced where a known input is not answered right; Serve calls this every few seconds."""
+        await self._health.check()

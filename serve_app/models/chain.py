@@ -3,7 +3,7 @@
     load      first of the chain that loads
     a call    ── out of memory ──▶ the engine halves its batch ── not even one fits ──▶ the next of the chain that loads
 
-An engine halves its batch by itself (``window_batcher.py``, ``gathered_calls.py``); what it raises as ModelOutOfMemory
+An engine halves its batch by itself (``pipelines/batching.py``); what it raises as ModelOutOfMemory
 does not fit it at all.
 """
 
@@ -11,8 +11,9 @@ import asyncio
 import gc
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -20,7 +21,7 @@ from typing import Generic, Protocol, TypeVar
 import structlog
 
 from pipelines.domain.model import Degradation, ModelInfo, ModelRole
-from pipelines.errors import ModelOutOfMemory, ModelUnavailable, RayScribeError
+from pipelines.errors import InvalidRequest, ModelError, ModelOutOfMemory, ModelUnavailable, RayScribeError
 from serve_app.metrics import MetricsSink
 from serve_app.settings import SHIPPED_FOLDER, DataSettings, ModelChoice
 
@@ -56,8 +57,8 @@ class _Serving(Generic[EngineT]):
     loaded: Loaded[EngineT]
     batch_size: object
     """What one batch took when the engine was loaded."""
-    calls: int = 0
-    """Under way. An engine that was replaced is closed when the last has ended."""
+    calls: list[float] = field(default_factory=list)
+    """When those under way began. An engine that was replaced is closed when the last has ended."""
 
 
 class ModelChain(Generic[EngineT]):
@@ -80,6 +81,19 @@ class ModelChain(Generic[EngineT]):
         self._serving = serving
         self._left = _after(role, chain, serving.loaded.choice)
         self._descending = asyncio.Lock()
+        self.failures_in_a_row = 0
+        """Calls that ended in an error of the model since one was answered: health looks closer then."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether calls are under way."""
+        return bool(self._serving.calls)
+
+    @property
+    def longest_wait_s(self) -> float:
+        """How long the oldest call under way has taken until now; 0 where there is none."""
+        calls = self._serving.calls
+        return time.monotonic() - min(calls) if calls else 0.0
 
     @classmethod
     async def load(
@@ -114,11 +128,17 @@ class ModelChain(Generic[EngineT]):
         return replace(info, fallback=fallback, demo=info.demo or serving.loaded.choice.demo)
 
     async def _counted(self, serving: _Serving[EngineT], verb: Callable[[EngineT], Awaitable[ResultT]]) -> ResultT:
-        serving.calls += 1
+        started_s = time.monotonic()
+        serving.calls.append(started_s)
         try:
-            return await verb(serving.loaded.engine)
+            result = await verb(serving.loaded.engine)
+            self.failures_in_a_row = 0
+            return result
+        except (ModelUnavailable, ModelError):
+            self.failures_in_a_row += 1
+            raise
         finally:
-            serving.calls -= 1
+            serving.calls.remove(started_s)
             if serving is not self._serving and not serving.calls:
                 await _close(serving.loaded.engine)
 
@@ -218,6 +238,7 @@ async def load_first(
     """
     failures: list[str] = []
     for choice in chain:
+        require_backend(role, choice, loaders)
         try:
             engine = await loaders[choice.backend](choice, model_folder(choice, data))
         except RayScribeError as error:
@@ -229,6 +250,13 @@ async def load_first(
         log.info("model_loaded", role=role, backend=choice.backend, model=choice.name, fallback=bool(failures))
         return Loaded(engine=engine, choice=choice, fallback=_fallback(role, chain[0], choice, failures))
     raise ModelUnavailable(f"no {role} model could be loaded ({'; '.join(failures) or 'the chain is empty'})")
+
+
+def require_backend(role: ModelRole, choice: ModelChoice, known: Collection[str]) -> None:
+    """Raise InvalidRequest for a name that no engine of this role has: a mistake in the settings, not a fallback."""
+    if choice.backend not in known:
+        names = ", ".join(sorted(known))
+        raise InvalidRequest(f"no {role} has the backend {choice.backend!r}; there are {names}", "backend")
 
 
 def _fallback(role: ModelRole, wanted: ModelChoice, used: ModelChoice, failures: list[str]) -> Degradation | None:

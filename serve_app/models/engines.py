@@ -5,18 +5,20 @@ import importlib
 import os
 import sys
 import threading
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
 from pipelines.batching import BatchStatistics
+from pipelines.domain.model import ModelRole
 from pipelines.errors import ModelUnavailable
 from pipelines.fakes.models import FakeDiarizer, FakeEmbedder, FakeTranscriber
 from pipelines.fakes.passages import FakeReranker
 from pipelines.fakes.rehearsal import Rehearsal
 from pipelines.ports.models import Diarizer, Embedder, Reranker, Transcriber
-from serve_app.metrics import MetricsSink
-from serve_app.models.chain import Loader, require_folder
-from serve_app.settings import ModelChoice, ModelSettings
+from serve_app.metrics import MetricsSink, NoMetrics
+from serve_app.models.chain import Loader, require_backend, require_folder
+from serve_app.settings import ModelChoice, ModelSettings, Settings
 
 
 def transcriber_loaders(settings: ModelSettings, metrics: MetricsSink) -> dict[str, Loader[Transcriber]]:
@@ -68,13 +70,21 @@ def embedder_loaders(settings: ModelSettings) -> dict[str, Loader[Embedder]]:
 
         folder = require_folder(path)
         await import_patiently("FlagEmbedding")
-        return await BgeEmbedder.load(folder, name=choice.name, device=torch_device(choice), threads=settings.threads)
+        return await BgeEmbedder.load(
+            folder,
+            name=choice.name,
+            device=torch_device(choice),
+            threads=settings.threads,
+            batch_size=settings.batch_size,
+        )
 
     async def minilm(choice: ModelChoice, path: Path) -> Embedder:
         from pipelines.retrieval.engines.minilm import MiniLmEmbedder
 
         await import_patiently("FlagEmbedding")
-        return await MiniLmEmbedder.load(device=torch_device(choice), threads=settings.threads)
+        return await MiniLmEmbedder.load(
+            device=torch_device(choice), threads=settings.threads, batch_size=settings.batch_size
+        )
 
     async def fake(choice: ModelChoice, path: Path) -> Embedder:
         return FakeEmbedder(_rehearsal(choice, path))
@@ -89,13 +99,30 @@ def reranker_loaders(settings: ModelSettings) -> dict[str, Loader[Reranker]]:
         from pipelines.retrieval.engines.reranker import BgeReranker
 
         return await BgeReranker.load(
-            require_folder(path), name=choice.name, device=torch_device(choice), threads=settings.threads
+            require_folder(path),
+            name=choice.name,
+            device=torch_device(choice),
+            threads=settings.threads,
+            batch_size=settings.batch_size,
         )
 
     async def fake(choice: ModelChoice, path: Path) -> Reranker:
         return FakeReranker()
 
     return {"bge-reranker": bge_reranker, "fake": fake}
+
+
+def check_backends(settings: Settings) -> None:
+    """Raise InvalidRequest for a chain that names an engine which its role does not have."""
+    known: dict[ModelRole, tuple[ModelSettings, Collection[str]]] = {
+        "asr": (settings.transcriber, transcriber_loaders(settings.transcriber, NoMetrics())),
+        "diarizer": (settings.diarizer, diarizer_loaders(settings.diarizer)),
+        "embedder": (settings.embedder, embedder_loaders(settings.embedder)),
+        "reranker": (settings.reranker, reranker_loaders(settings.reranker)),
+    }
+    for role, (models, backends) in known.items():
+        for choice in models.chain:
+            require_backend(role, choice, backends)
 
 
 def torch_device(choice: ModelChoice) -> str:

@@ -66,7 +66,7 @@ async def test_a_model_learns_and_is_loaded_by_the_product(tmp_path: Path) -> No
     try:
         good, bad = await reranker.rerank(right.question, [right.text, wrong.text])
     finally:
-        reranker.close()
+        await reranker.close()
     assert good > 0.8
     assert bad < 0.2
 

@@ -23,7 +23,7 @@ def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         return
     engine = _minilm() if request.param == "minilm" else _bge(tmp_path_factory.mktemp("bge"))
     yield engine
-    engine.close()
+    asyncio.run(engine.close())
 
 
 def _minilm() -> MiniLmEmbedder:

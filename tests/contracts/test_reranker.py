@@ -20,7 +20,7 @@ def reranker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         return
     engine = asyncio.run(BgeReranker.load(write_reranker(tmp_path_factory.mktemp("reranker"))))
     yield engine
-    engine.close()
+    asyncio.run(engine.close())
 
 
 async def test_one_score_a_text_between_zero_and_one(reranker: Reranker) -> None:

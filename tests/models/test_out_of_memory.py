@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.batching import BatchStatistics, WindowBatcher
+from pipelines.batching import BatchStatistics, DynamicBatcher
 from pipelines.domain.model import Degradation, ModelInfo, ModelRole
 from pipelines.errors import ModelOutOfMemory, ModelUnavailable
 from serve_app.models.chain import ModelChain
@@ -175,7 +175,7 @@ async def test_a_halved_batch_is_counted() -> None:
         seen.append(batch)
         _measure_batch(batch, metrics)
 
-    batcher: WindowBatcher[int, int] = WindowBatcher(decode, batch_size=4, on_batch=on_batch)
+    batcher: DynamicBatcher[int, int] = DynamicBatcher(decode, batch_size=4, on_batch=on_batch)
     asked = (batcher.submit(item, key="k", urgency=2) for item in range(4))
     assert await asyncio.gather(*asked) == [0, 1, 2, 3]
     await batcher.close()

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from pipelines.batching import BatchStatistics, WindowBatcher
+from pipelines.batching import BatchStatistics, DynamicBatcher
 from pipelines.errors import ModelOutOfMemory, ModelUnavailable, Overloaded
 
 
@@ -56,8 +56,8 @@ async def batching(
     max_waiting: int = 100,
     clock: Clock | None = None,
     on_batch: Callable[[BatchStatistics], None] | None = None,
-) -> AsyncIterator[WindowBatcher[int, int]]:
-    batcher: WindowBatcher[int, int] = WindowBatcher(
+) -> AsyncIterator[DynamicBatcher[int, int]]:
+    batcher: DynamicBatcher[int, int] = DynamicBatcher(
         model, batch_size=batch_size, max_waiting=max_waiting, clock=clock or Clock(), on_batch=on_batch
     )
     try:
@@ -67,11 +67,11 @@ async def batching(
         await batcher.close()
 
 
-def ask(batcher: WindowBatcher[int, int], item: int, *, key: str = "k", urgency: int = 2) -> "asyncio.Task[int]":
+def ask(batcher: DynamicBatcher[int, int], item: int, *, key: str = "k", urgency: int = 2) -> "asyncio.Task[int]":
     return asyncio.create_task(batcher.submit(item, key=key, urgency=urgency))
 
 
-async def busy(model: Model, batcher: WindowBatcher[int, int]) -> "asyncio.Task[int]":
+async def busy(model: Model, batcher: DynamicBatcher[int, int]) -> "asyncio.Task[int]":
     """Keep the model busy with item 0 until it is released."""
     model.hold()
     first = ask(batcher, 0)
@@ -177,7 +177,7 @@ async def test_a_failure_reaches_every_caller_of_the_batch_and_the_next_batch_ru
 
 
 async def test_a_model_that_answers_too_little_fails_its_callers() -> None:
-    batcher: WindowBatcher[int, int] = WindowBatcher(lambda items: list(items)[1:], batch_size=4)
+    batcher: DynamicBatcher[int, int] = DynamicBatcher(lambda items: list(items)[1:], batch_size=4)
     with pytest.raises(ValueError, match="zip"):
         await batcher.submit(1, key="k", urgency=2)
     await batcher.close()
@@ -245,3 +245,58 @@ async def test_closing_ends_the_batch_under_way_and_refuses_the_rest() -> None:
         await closing
         with pytest.raises(ModelUnavailable):
             await batcher.submit(2, key="k", urgency=2)
+
+
+async def test_a_halved_batch_grows_back_when_memory_is_there_again() -> None:
+    model = Model(memory=2)
+    async with batching(model, batch_size=4) as batcher:
+        await batcher.submit_all(range(4), urgency=0)
+        assert batcher.batch_size == 2
+        model.memory = 100
+        for _ in range(64):
+            await batcher.submit_all(range(2), urgency=0)
+        assert batcher.batch_size == 4
+        assert await batcher.submit_all(range(4), urgency=0) == [0, 2, 4, 6]
+        assert model.batches[-1] == [0, 1, 2, 3]
+
+
+async def test_what_does_not_fit_when_it_has_grown_is_tried_less_often() -> None:
+    model = Model(memory=2)
+    async with batching(model, batch_size=4) as batcher:
+        await batcher.submit_all(range(4), urgency=0)
+        for _ in range(64):
+            await batcher.submit_all(range(2), urgency=0)
+        assert batcher.batch_size == 4
+        await batcher.submit_all(range(4), urgency=0)
+        assert batcher.batch_size == 2
+        for _ in range(253):
+            await batcher.submit_all(range(2), urgency=0)
+        assert batcher.batch_size == 2
+
+
+async def test_of_several_items_the_first_error_is_raised_and_the_rest_taken_back() -> None:
+    model = Model()
+    model.failure = ValueError("no")
+    async with batching(model, batch_size=1) as batcher:
+        model.hold()
+        call = asyncio.create_task(batcher.submit_all(range(3), urgency=0))
+        await model.started()
+        model.release()
+        with pytest.raises(ValueError, match="no"):
+            await call
+        model.failure = None
+        assert await batcher.submit_all([7], urgency=0) == [14]
+
+
+async def test_cancelling_several_items_takes_back_those_that_wait() -> None:
+    model = Model()
+    async with batching(model, batch_size=1) as batcher:
+        model.hold()
+        call = asyncio.create_task(batcher.submit_all(range(3), urgency=0))
+        await model.started()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        model.release()
+        assert await batcher.submit_all([7], urgency=0) == [14]
+    assert model.batches == [[0], [7]]

@@ -1,8 +1,9 @@
-"""What counts as a lack of memory, in the libraries' own words."""
+"""What the libraries say, in their own words, and what it is taken for."""
 
 import pytest
 
-from pipelines.engine_errors import is_out_of_memory
+from pipelines.engine_errors import is_out_of_memory, model_errors
+from pipelines.errors import InvalidRequest, ModelError, ModelOutOfMemory, ModelUnavailable, RayScribeError
 
 
 @pytest.mark.parametrize(
@@ -31,3 +32,23 @@ def test_torch_says_it_by_a_class_of_its_own() -> None:
     import torch
 
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+
+
+@pytest.mark.parametrize(
+    ("raised", "translated"),
+    [
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), ModelOutOfMemory),
+        (MemoryError(), ModelOutOfMemory),
+        (RuntimeError("CUDA error: device-side assert triggered"), ModelUnavailable),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), ModelUnavailable),
+        (RuntimeError("CUDA failed with error an illegal memory access was encountered"), ModelUnavailable),
+        (RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"), ModelError),
+        (IndexError("list index out of range"), ModelError),
+        (InvalidRequest("no", "field"), InvalidRequest),
+    ],
+)
+def test_every_engine_translates_alike(raised: Exception, translated: type[RayScribeError]) -> None:
+    with pytest.raises(RayScribeError) as caught, model_errors("the model"):
+        raise raised
+    assert type(caught.value) is translated
+    assert "tensor" not in caught.value.message

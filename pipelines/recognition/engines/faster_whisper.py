@@ -13,13 +13,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from pipelines.batching import BatchStatistics, WindowBatcher
+from pipelines.batching import BatchStatistics, DynamicBatcher
 from pipelines.checkpoints import checkpoint_hash, folder_bytes
 from pipelines.domain.audio import SAMPLE_RATE_HZ, Window
 from pipelines.domain.model import Degradation, ModelInfo
 from pipelines.domain.samples import Samples
 from pipelines.domain.transcript import LanguageGuess, Segment, TranscriptionOptions, WindowTranscript, Word
-from pipelines.engine_errors import is_out_of_memory
+from pipelines.engine_errors import is_out_of_memory, model_errors
 from pipelines.errors import InvalidRequest, ModelOutOfMemory, ModelUnavailable, NotAvailable
 from pipelines.recognition.engines.whisper_decoding import (
     AlignedWord,
@@ -35,7 +35,7 @@ from pipelines.recognition.stitch import TimedText, split_words, to_segments
 _SILENT_PEAK = 4
 """Samples that never leave ±4 are digital silence: no model is asked."""
 
-Batcher = WindowBatcher[DecodingRequest | LanguageRequest, Decoding | LanguageGuess]
+Batcher = DynamicBatcher[DecodingRequest | LanguageRequest, Decoding | LanguageGuess]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class FasterWhisperTranscriber:
         """
         model = await asyncio.to_thread(load_model, path, device, compute_type, cpu_threads)
         decoder = WhisperDecoder(model)
-        batcher: Batcher = WindowBatcher(
+        batcher: Batcher = DynamicBatcher(
             lambda requests: run_translated(decoder, requests),
             batch_size=batch_size,
             max_waiting=max_waiting,
@@ -192,23 +192,17 @@ def load_model(path: Path, device: str, compute_type: str, cpu_threads: int) -> 
             str(path), device=device, compute_type=compute_type, cpu_threads=cpu_threads, local_files_only=True
         )
     except (RuntimeError, ValueError, OSError) as error:
-        raise _model_error(error, f"the speech recognizer {path.name!r} cannot be loaded") from error
+        if is_out_of_memory(error):
+            raise ModelOutOfMemory(f"the speech recognizer {path.name!r} does not fit the device") from error
+        raise ModelUnavailable(f"the speech recognizer {path.name!r} cannot be loaded") from error
 
 
 def run_translated(
     decoder: WhisperDecoder, requests: Sequence[DecodingRequest | LanguageRequest]
 ) -> list[Decoding | LanguageGuess]:
-    """Run a batch. Raises ModelOutOfMemory, ModelUnavailable for whatever CTranslate2 raises."""
-    try:
+    """Run a batch. Raises as ``model_errors`` does for whatever CTranslate2 raises."""
+    with model_errors("the speech recognizer"):
         return decoder.run(requests)
-    except (RuntimeError, ValueError, MemoryError) as error:
-        raise _model_error(error, "the speech recognizer failed") from error
-
-
-def _model_error(error: Exception, what: str) -> ModelUnavailable | ModelOutOfMemory:
-    if is_out_of_memory(error):
-        return ModelOutOfMemory(f"{what}: out of memory")
-    return ModelUnavailable(what)
 
 
 def _describe(decoder: WhisperDecoder, path: Path, name: str) -> ModelInfo:

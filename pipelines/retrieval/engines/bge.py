@@ -2,23 +2,29 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pipelines.batching import DynamicBatcher
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import Embedding, SparseVector
+from pipelines.engine_errors import model_errors
 from pipelines.retrieval.engines.flag_models import (
-    GatheredCalls,
     describe_flag_model,
     half_precision,
     load_flag_model,
-    model_errors,
     tokenize,
 )
 
 MAX_TOKENS = 1024
 """A passage of 100 words has about 150 tokens in any language; the model itself reads 8,192."""
 BATCH_SIZE = 32
+_MAX_WAITING = 8_192
+"""Texts: a batch of passages from each of many jobs, and questions beside them."""
+_QUESTION, _PASSAGE = 0, 1
+"""Urgency: somebody waits for the answer to a question."""
+_Batcher = DynamicBatcher[str, Embedding]
 SIMILAR = 0.5
 """Cosine from which a passage is taken to answer a question. An estimate: BGE-M3 puts unrelated texts at 0.3–0.45."""
 
@@ -26,21 +32,27 @@ SIMILAR = 0.5
 class BgeEmbedder:
     """Implements Embedder; texts of concurrent callers meet in one batch, questions first."""
 
-    def __init__(self, model: Any, info: ModelInfo) -> None:
+    def __init__(self, model: Any, info: ModelInfo, *, batch_size: int = BATCH_SIZE) -> None:
         self._model = model
         self._info = info
         self._ignored = _special_tokens(model.tokenizer)
-        self._calls = GatheredCalls(self._embed, max_items=BATCH_SIZE, name="bge-m3")
+        self._batcher: _Batcher = DynamicBatcher(self._embed, batch_size=batch_size, max_waiting=_MAX_WAITING)
 
     @classmethod
     async def load(
-        cls, folder: Path, *, name: str = "bge-m3", device: str = "cpu", threads: int | None = None
+        cls,
+        folder: Path,
+        *,
+        name: str = "bge-m3",
+        device: str = "cpu",
+        threads: int | None = None,
+        batch_size: int = BATCH_SIZE,
     ) -> "BgeEmbedder":
         """Load from a folder as BAAI publishes it. Raises ModelUnavailable."""
-        return await asyncio.to_thread(cls._load, folder, name, device, threads)
+        return await asyncio.to_thread(cls._load, folder, name, device, threads, batch_size)
 
     @classmethod
-    def _load(cls, folder: Path, name: str, device: str, threads: int | None) -> "BgeEmbedder":
+    def _load(cls, folder: Path, name: str, device: str, threads: int | None, batch_size: int) -> "BgeEmbedder":
         model = load_flag_model(lambda: _build(folder, device), name, threads=threads)
         info = describe_flag_model(
             "embedder",
@@ -55,29 +67,29 @@ class BgeEmbedder:
                 "similar": SIMILAR,
             },
         )
-        return cls(model, info)
+        return cls(model, info, batch_size=batch_size)
 
     async def embed_passages(self, texts: Sequence[str]) -> tuple[Embedding, ...]:
         """Embed texts to be found."""
-        return tuple(await self._calls.submit(texts))
+        return tuple(await self._batcher.submit_all(texts, urgency=_PASSAGE))
 
     async def embed_query(self, text: str) -> Embedding:
         """Embed a question, before any passages that wait; BGE-M3 wants no instruction in front of it."""
-        return (await self._calls.submit([text], urgent=True))[0]
+        return await self._batcher.submit(text, key=None, urgency=_QUESTION)
 
     async def info(self) -> ModelInfo:
         """Say what is loaded."""
-        return self._info
+        return replace(self._info, details={**self._info.details, "batch_size": self._batcher.batch_size})
 
-    def close(self) -> None:
-        """End the model's thread."""
-        self._calls.close()
+    async def close(self) -> None:
+        """Let the batch under way end, refuse what waits, and stop the model's thread."""
+        await self._batcher.close()
 
-    def _embed(self, texts: list[str]) -> list[Embedding]:
+    def _embed(self, texts: Sequence[str]) -> list[Embedding]:
         """Run the library's model once; its own ``encode`` runs the first batch twice (see MiniLmEmbedder)."""
         import torch
 
-        with model_errors(), torch.inference_mode():
+        with model_errors("the embedder"), torch.inference_mode():
             batch = tokenize(self._model.tokenizer, texts, max_tokens=MAX_TOKENS, device=self._info.device)
             output = self._model.model(batch, return_dense=True, return_sparse=True)
             dense = output["dense_vecs"].float().tolist()

@@ -2,19 +2,19 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from pipelines.batching import DynamicBatcher
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import Embedding
+from pipelines.engine_errors import model_errors
 from pipelines.errors import ModelUnavailable
 from pipelines.retrieval.engines.flag_models import (
-    GatheredCalls,
     describe_flag_model,
     load_flag_model,
-    model_errors,
     tokenize,
 )
 from pipelines.retrieval.words import weigh_passage, weigh_query
@@ -23,6 +23,10 @@ NAME = "all-MiniLM-L6-v2"
 MAX_TOKENS = 256
 """What the model was made to read (sentence_bert_config.json); the rest of a longer text counts for words only."""
 BATCH_SIZE = 32
+_MAX_WAITING = 8_192
+"""Texts: a batch of passages from each of many jobs, and questions beside them."""
+_QUESTION, _PASSAGE = 0, 1
+"""Urgency: somebody waits for the answer to a question."""
 SIMILAR = 0.35
 """Cosine from which a passage is taken to answer a question (measured: bench/README.md)."""
 
@@ -33,26 +37,34 @@ class _Text:
     is_query: bool
 
 
+_Batcher = DynamicBatcher[_Text, Embedding]
+
+
 class MiniLmEmbedder:
     """Implements Embedder; texts of concurrent callers meet in one batch, questions first."""
 
-    def __init__(self, model: Any, info: ModelInfo) -> None:
+    def __init__(self, model: Any, info: ModelInfo, *, batch_size: int = BATCH_SIZE) -> None:
         self._model = model
         self._info = info
-        self._calls = GatheredCalls(self._embed, max_items=BATCH_SIZE, name="minilm")
+        self._batcher: _Batcher = DynamicBatcher(self._embed, batch_size=batch_size, max_waiting=_MAX_WAITING)
 
     @classmethod
     async def load(
-        cls, folder: Path | None = None, *, device: str = "cpu", threads: int | None = None
+        cls,
+        folder: Path | None = None,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+        batch_size: int = BATCH_SIZE,
     ) -> "MiniLmEmbedder":
         """Load from ``folder``, or from the installed package.
 
         Takes 15 s, nearly all of it importing. Raises ModelUnavailable.
         """
-        return await asyncio.to_thread(cls._load, folder, device, threads)
+        return await asyncio.to_thread(cls._load, folder, device, threads, batch_size)
 
     @classmethod
-    def _load(cls, folder: Path | None, device: str, threads: int | None) -> "MiniLmEmbedder":
+    def _load(cls, folder: Path | None, device: str, threads: int | None, batch_size: int) -> "MiniLmEmbedder":
         folder = folder or packaged_folder()
         if not any(folder.glob("*.safetensors")):
             raise ModelUnavailable(f"{NAME} is not there as safetensors")
@@ -66,25 +78,26 @@ class MiniLmEmbedder:
             description="Sentence embeddings for English, with word weights beside them",
             details={"vector_size": 384, "max_tokens": MAX_TOKENS, "sparse_idf": True, "similar": SIMILAR},
         )
-        return cls(load_flag_model(lambda: _build(folder, device), NAME, threads=threads), info)
+        model = load_flag_model(lambda: _build(folder, device), NAME, threads=threads)
+        return cls(model, info, batch_size=batch_size)
 
     async def embed_passages(self, texts: Sequence[str]) -> tuple[Embedding, ...]:
         """Embed texts to be found."""
-        return tuple(await self._calls.submit([_Text(text, is_query=False) for text in texts]))
+        return tuple(await self._batcher.submit_all([_Text(text, is_query=False) for text in texts], urgency=_PASSAGE))
 
     async def embed_query(self, text: str) -> Embedding:
         """Embed a question, before any passages that wait."""
-        return (await self._calls.submit([_Text(text, is_query=True)], urgent=True))[0]
+        return await self._batcher.submit(_Text(text, is_query=True), key=None, urgency=_QUESTION)
 
     async def info(self) -> ModelInfo:
         """Say what is loaded."""
-        return self._info
+        return replace(self._info, details={**self._info.details, "batch_size": self._batcher.batch_size})
 
-    def close(self) -> None:
-        """End the model's thread."""
-        self._calls.close()
+    async def close(self) -> None:
+        """Let the batch under way end, refuse what waits, and stop the model's thread."""
+        await self._batcher.close()
 
-    def _embed(self, items: list[_Text]) -> list[Embedding]:
+    def _embed(self, items: Sequence[_Text]) -> list[Embedding]:
         """Encode with the library's own model and pooling.
 
         Not by its ``encode``: that runs the first batch twice to find a batch size, which doubles the price of a
@@ -92,7 +105,7 @@ class MiniLmEmbedder:
         """
         import torch
 
-        with model_errors(), torch.inference_mode():
+        with model_errors("the embedder"), torch.inference_mode():
             device = self._info.device
             batch = tokenize(self._model.tokenizer, [item.text for item in items], max_tokens=MAX_TOKENS, device=device)
             hidden = self._model.model(**batch, return_dict=True).last_hidden_state

@@ -3,40 +3,50 @@
 import asyncio
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pipelines.batching import DynamicBatcher
 from pipelines.domain.model import ModelInfo
+from pipelines.engine_errors import model_errors
 from pipelines.retrieval.engines.flag_models import (
-    GatheredCalls,
     describe_flag_model,
     half_precision,
     load_flag_model,
-    model_errors,
 )
 
 MAX_TOKENS = 512
 """For question and passage together."""
 BATCH_SIZE = 32
+_MAX_WAITING = 8_192
+"""Pairs: the candidates of many questions at once."""
+_Batcher = DynamicBatcher[tuple[str, str], float]
 
 
 class BgeReranker:
     """Implements Reranker; pairs of concurrent callers meet in one batch."""
 
-    def __init__(self, model: Any, info: ModelInfo) -> None:
+    def __init__(self, model: Any, info: ModelInfo, *, batch_size: int = BATCH_SIZE) -> None:
         self._model = model
         self._info = info
-        self._calls = GatheredCalls(self._judge, max_items=BATCH_SIZE, name="bge-reranker")
+        self._batcher: _Batcher = DynamicBatcher(self._judge, batch_size=batch_size, max_waiting=_MAX_WAITING)
 
     @classmethod
     async def load(
-        cls, folder: Path, *, name: str = "bge-reranker-v2-m3", device: str = "cpu", threads: int | None = None
+        cls,
+        folder: Path,
+        *,
+        name: str = "bge-reranker-v2-m3",
+        device: str = "cpu",
+        threads: int | None = None,
+        batch_size: int = BATCH_SIZE,
     ) -> "BgeReranker":
         """Load from a folder as BAAI publishes it. Raises ModelUnavailable."""
-        return await asyncio.to_thread(cls._load, folder, name, device, threads)
+        return await asyncio.to_thread(cls._load, folder, name, device, threads, batch_size)
 
     @classmethod
-    def _load(cls, folder: Path, name: str, device: str, threads: int | None) -> "BgeReranker":
+    def _load(cls, folder: Path, name: str, device: str, threads: int | None, batch_size: int) -> "BgeReranker":
         model = load_flag_model(lambda: _build(folder, device), name, threads=threads)
         info = describe_flag_model(
             "reranker",
@@ -47,25 +57,25 @@ class BgeReranker:
             description="Judges each passage together with the question",
             details={"max_tokens": MAX_TOKENS},
         )
-        return cls(model, info)
+        return cls(model, info, batch_size=batch_size)
 
     async def rerank(self, query: str, texts: Sequence[str]) -> tuple[float, ...]:
         """Return the sigmoid of the model's logit for each text."""
-        return tuple(await self._calls.submit([(query, text) for text in texts]))
+        return tuple(await self._batcher.submit_all([(query, text) for text in texts], urgency=0))
 
     async def info(self) -> ModelInfo:
         """Say what is loaded."""
-        return self._info
+        return replace(self._info, details={**self._info.details, "batch_size": self._batcher.batch_size})
 
-    def close(self) -> None:
-        """End the model's thread."""
-        self._calls.close()
+    async def close(self) -> None:
+        """Let the batch under way end, refuse what waits, and stop the model's thread."""
+        await self._batcher.close()
 
-    def _judge(self, pairs: list[tuple[str, str]]) -> list[float]:
+    def _judge(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         """Run the library's model once; its own ``compute_score`` runs the first batch twice."""
         import torch
 
-        with model_errors(), torch.inference_mode():
+        with model_errors("the reranker"), torch.inference_mode():
             batch = self._model.tokenizer(
                 [query for query, _ in pairs],
                 [text for _, text in pairs],

@@ -16,8 +16,8 @@ from pipelines.domain.audio import SAMPLE_RATE_HZ
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.samples import as_float
 from pipelines.domain.speakers import Diarization, DiarizationOptions, SpeakerTurn
-from pipelines.engine_errors import is_out_of_memory
-from pipelines.errors import InvalidRequest, ModelError, ModelOutOfMemory, ModelUnavailable
+from pipelines.engine_errors import model_errors
+from pipelines.errors import InvalidRequest, ModelOutOfMemory, ModelUnavailable
 
 os.environ["PYANNOTE_METRICS_ENABLED"] = "false"  # read once, when pyannote.audio is imported
 BATCH_SIZE = 32
@@ -116,7 +116,7 @@ class PyannoteDiarizer:
         import torch
 
         waveform = torch.from_numpy(as_float(samples)).unsqueeze(0)
-        try:
+        with model_errors("the diarization pipeline"):
             return self._pipeline(
                 {"waveform": waveform, "sample_rate": SAMPLE_RATE_HZ},
                 num_speakers=options.num_speakers,
@@ -124,10 +124,6 @@ class PyannoteDiarizer:
                 max_speakers=options.max_speakers,
                 hook=hook,
             )
-        except (ValueError, RuntimeError, IndexError, MemoryError) as error:
-            if is_out_of_memory(error):
-                raise ModelOutOfMemory("the recording did not fit the device") from error
-            raise ModelError(f"the diarization pipeline failed ({type(error).__name__})") from error
 
 
 def _require_possible(options: DiarizationOptions) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.batching import BatchStatistics, WindowBatcher
+from pipelines.batching import BatchStatistics, DynamicBatcher
 from pipelines.domain.audio import SAMPLE_RATE_HZ, TimeSpan, Window
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.samples import Samples
@@ -78,7 +78,7 @@ GOOD = answer("Good morning everyone.")
 
 def transcriber_over(decoder: Any) -> FasterWhisperTranscriber:
     info = ModelInfo(role="asr", backend="faster-whisper", name="scripted")
-    return FasterWhisperTranscriber(decoder, WindowBatcher(decoder.run, batch_size=4), info)
+    return FasterWhisperTranscriber(decoder, DynamicBatcher(decoder.run, batch_size=4), info)
 
 
 def window(start_s: float = 100.0, *, speech: bool = True) -> Window:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.engines
 def minilm() -> Iterator[MiniLmEmbedder]:
     engine = asyncio.run(MiniLmEmbedder.load())
     yield engine
-    engine.close()
+    asyncio.run(engine.close())
 
 
 async def test_meaning_is_found_without_shared_words(minilm: MiniLmEmbedder) -> None:
@@ -63,8 +63,8 @@ async def test_an_engine_takes_the_threads_it_is_given() -> None:
         for wanted in (1, 2):
             engine = await MiniLmEmbedder.load(threads=wanted)
             # The thread in which the model runs asks for its own.
-            assert await asyncio.wrap_future(engine._calls._thread.submit(torch.get_num_threads)) == wanted
-            engine.close()
+            assert await asyncio.wrap_future(engine._batcher._thread.submit(torch.get_num_threads)) == wanted
+            await engine.close()
     finally:
         torch.set_num_threads(before)
 
@@ -78,7 +78,7 @@ async def test_bge_gives_the_librarys_own_dense_and_lexical_weights(tmp_path: Pa
     texts = ["the exam is on monday", "cells divide in two unknown words"]
     theirs = await asyncio.to_thread(engine._model.encode, texts, return_sparse=True)
     ours = await engine.embed_passages(texts)
-    engine.close()
+    await engine.close()
     for embedding, dense, weights in zip(ours, theirs["dense_vecs"], theirs["lexical_weights"], strict=True):
         assert embedding.dense == pytest.approx(dense.tolist(), abs=1e-4)
         mine = dict(zip(embedding.sparse.indices, embedding.sparse.values, strict=True))
@@ -92,5 +92,5 @@ async def test_the_reranker_gives_the_librarys_own_scores(tmp_path: Path) -> Non
         engine._model.compute_score, [("when is the exam", text) for text in texts], normalize=True
     )
     ours = await engine.rerank("when is the exam", texts)
-    engine.close()
+    await engine.close()
     assert ours == pytest.approx(theirs, abs=1e-3)

@@ -57,7 +57,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     made = asyncio.run(fill(tmp_path_factory.mktemp("qdrant")))
     yield made
     asyncio.run(made.store.close())
-    made.embedder.close()
+    asyncio.run(made.embedder.close())
 
 
 async def test_the_moment_that_answers_is_among_the_first(case: Case) -> None:
