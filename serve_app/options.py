@@ -58,6 +58,8 @@ def runner_options(settings: Settings) -> "RunnerOptions":
             windowing=windowing_options(settings, max_duration_s=settings.limits.recording_hours * 3600),
             minimum_duration_s=settings.limits.minimum_job_s,
             max_diarization_s=settings.limits.diarization_hours * 3600,
+            windows_at_once=2 * settings.transcriber.batch_size * settings.runner.transcriber_replicas,
+            diarizations_at_once=settings.runner.diarizer_replicas,
             timeout_base_s=settings.limits.job_timeout_base_s,
             timeout_factor=settings.limits.job_timeout_factor,
         ),

@@ -116,7 +116,10 @@ class LimitSettings(Section):
     json_bytes: int = Field(default=1_000_000, gt=0)
     """Largest JSON body."""
     job_timeout_base_s: float = Field(default=600.0, gt=0)
-    """A job may take this plus ``job_timeout_factor`` × its duration, then it fails with ``deadline_exceeded``."""
+    """A job may work for this plus ``job_timeout_factor`` × its duration, then it fails with ``deadline_exceeded``.
+
+    Time in which it waits for its turn, or for what is busy or away, does not count.
+    """
     job_timeout_factor: float = Field(default=3.0, gt=0)
     """3 on CPU, 1 on GPU."""
     results_days: float | None = Field(default=30.0, gt=0)
@@ -245,6 +248,11 @@ class RunnerSettings(Section):
     """Jobs at once in one runner."""
     concurrency_per_tenant: int = Field(default=2, gt=0)
     """Jobs at once of one tenant, so that one tenant's hundred recordings do not hold up another's one."""
+    transcriber_replicas: int = Field(default=1, gt=0)
+    """To how many replicas the Transcriber is scaled at most; two batches for each of them are the windows of all jobs
+    that are at it together, and further ones wait for their turn. Of several runners each takes its share."""
+    diarizer_replicas: int = Field(default=1, gt=0)
+    """To how many replicas the Diarizer is scaled at most: so many recordings of all jobs are at it together."""
     polling_interval_s: float = Field(default=0.1, gt=0)
     """How often the queue is looked at; small where pick-up must be quick and the database is local."""
 

@@ -174,6 +174,8 @@ class JobMetrics:
     processing_s: float | None = None
     rtf: float | None = None
     stage_s: Mapping[str, float] = field(default_factory=dict)
+    waiting_s: float | None = None
+    """Of these seconds, those in which the job waited: for its turn, or for what was busy or away."""
     vad_coverage: float | None = None
     asr_confidence_avg: float | None = None
     edit_rate_cleaning: float | None = None

@@ -33,14 +33,18 @@ class ProcessingOptions:
     """Shorter recordings fail with AudioTooShort."""
     max_diarization_s: float = 2 * 3600.0
     """Longest recording for unsharded diarization; beyond it DiarizationTooLong."""
+    windows_at_once: int | None = None
+    """Windows of all jobs of a runner that are at its transcribers together; None: as many as its jobs have."""
+    diarizations_at_once: int | None = None
+    """Recordings of all jobs of a runner that are at its diarizers together."""
     timeout_base_s: float = 600.0
-    """A run of a job may take this …"""
+    """A run of a job may work this …"""
     timeout_factor: float = 3.0
     """… plus this × the recording's duration (3 on CPU, 1 on GPU); then it fails with DeadlineExceeded."""
     versions: Mapping[str, object] = field(default_factory=dict)
     """Further entries of every job's ``versions`` block, such as a build's commit."""
 
     def timeout_s(self, duration_s: float | None) -> float:
-        """Return how long one run of a job may take; an unknown duration counts as the longest allowed."""
+        """Return how long one run of a job may work; an unknown duration counts as the longest allowed."""
         known = self.windowing.max_duration_s if duration_s is None else duration_s
         return self.timeout_base_s + self.timeout_factor * min(known, self.windowing.max_duration_s)

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pipelines.domain.job import NewJob, Stage
 from pipelines.domain.transcript import WindowTranscript
 from pipelines.errors import DeadlineExceeded, RayScribeError
+from pipelines.jobs.clock import JobClock, ModelSlots
 from pipelines.jobs.failure import JobFailed, failure_of, only_known_errors
 from pipelines.jobs.ports import ProcessingOptions, RecordingPorts
 from pipelines.jobs.stage_records import StageProgress, plan_stages
@@ -23,24 +24,34 @@ StepResult = Mapping[str, object]
 
 
 async def process_recording(
-    job: NewJob, ports: RecordingPorts, steps: StepRunner, options: ProcessingOptions | None = None
+    job: NewJob,
+    ports: RecordingPorts,
+    steps: StepRunner,
+    options: ProcessingOptions | None = None,
+    slots: ModelSlots | None = None,
 ) -> str:
     """Run all stages that the request needs and write ``result.json`` once; return its key.
 
+    What is busy or away is waited for; the time limit is for the job's own work. ``slots``: shared with other jobs.
     Emits ``started``, ``stage`` and ``window`` events; the terminal event is the queue's. Raises JobFailed with what
     the job's owner may see; what the stages produced until then stays.
     """
     options = options or ProcessingOptions()
-    return await _JobRun(job, RecordingStages(job, ports, options), steps, options).run()
+    clock = JobClock()
+    stages = RecordingStages(job, ports, options, clock, slots or ModelSlots.of(options))
+    return await _JobRun(job, stages, steps, options, clock).run()
 
 
 class _JobRun:
     """One run of one job: which step comes when, and what is said about it."""
 
-    def __init__(self, job: NewJob, stages: RecordingStages, steps: StepRunner, options: ProcessingOptions) -> None:
+    def __init__(
+        self, job: NewJob, stages: RecordingStages, steps: StepRunner, options: ProcessingOptions, clock: JobClock
+    ) -> None:
         self._stages = stages
         self._steps = steps
         self._options = options
+        self._clock = clock
         self._plan = plan_stages(job.request)
         self._progress = StageProgress(self._plan)
         self._duration_s: float | None = None
@@ -51,10 +62,10 @@ class _JobRun:
         self._duration_s = float(duration_s) if isinstance(duration_s, int | float) else None
         limit_s = self._options.timeout_s(self._duration_s)
         try:
-            async with asyncio.timeout(limit_s):
+            async with self._clock.limit(limit_s):
                 return await self._run_prepared()
         except TimeoutError:
-            error = DeadlineExceeded(f"the job took longer than {limit_s:.0f} s")
+            error = DeadlineExceeded(f"the job worked for longer than {limit_s:.0f} s")
             raise JobFailed(failure_of(error, self._progress.stage)) from None
 
     async def _run_prepared(self) -> str:
@@ -67,7 +78,7 @@ class _JobRun:
                 Stage.INDEX: self._stages.index,
             }
         )
-        result = await self._step("result", None, self._stages.write_result)
+        result = await self._step("result", None, lambda: self._clock.wait_out(self._stages.write_result))
         return str(result["artifact"])
 
     async def _transcribe(self) -> StepResult:
@@ -89,14 +100,16 @@ class _JobRun:
                 await self._steps.emit("started", {})
             self._progress.start(stage)
             await self._emit("stage")
-            result = await body()
+            result = await self._clock.wait_out(body)
             self._progress.advance(stage, 1.0)
             if self._progress.stage is not None:
                 await self._emit("stage")
-            return result
+            return {**result, "waiting_s": round(self._clock.waiting_s, 3)}
 
         result = await self._step(stage.value, stage, announced)
         self._progress.advance(stage, 1.0)  # a replay returns without running the body
+        waited_s = result.get("waiting_s")
+        self._clock.restore(waited_s if isinstance(waited_s, int | float) else 0.0)
         return result
 
     async def _step(self, name: str, stage: Stage | None, body: Callable[[], Awaitable[StepResult]]) -> StepResult:

@@ -6,6 +6,7 @@ from functools import partial
 
 from pipelines.domain.job import JobKind, NewJob
 from pipelines.errors import NotAvailable
+from pipelines.jobs.clock import ModelSlots
 from pipelines.jobs.failure import JobFailed, failure_of
 from pipelines.jobs.ports import ProcessingOptions, RecordingPorts
 from pipelines.jobs.recording import process_recording
@@ -30,11 +31,12 @@ class RequestPorts:
 def job_flows(
     recording: RecordingPorts, requests: RequestPorts | None = None, options: ProcessingOptions | None = None
 ) -> Mapping[JobKind, JobFlow]:
-    """Return the flow of every kind that these ports can run."""
+    """Return the flow of every kind that these ports can run; all jobs that run by them share the models' slots."""
     requests, options = requests or RequestPorts(), options or ProcessingOptions()
     artifacts = recording.artifacts
+    slots = ModelSlots.of(options)
     flows: dict[JobKind, JobFlow] = {
-        JobKind.RECORDING: lambda job, steps: process_recording(job, recording, steps, options)
+        JobKind.RECORDING: lambda job, steps: process_recording(job, recording, steps, options, slots)
     }
     if requests.language is not None:
         flows[JobKind.TEXT] = partial(process_text, ports=requests.language, artifacts=artifacts, options=options)

@@ -12,6 +12,7 @@ from pipelines.domain.encoding import to_json, to_plain
 from pipelines.domain.job import JobMetrics, JobResult, JobStatus, NewJob, Stage
 from pipelines.domain.template import Skill, SkillRequest
 from pipelines.errors import DeadlineExceeded, JobStoreUnavailable, NotFound, PassageStoreUnavailable, RayScribeError
+from pipelines.jobs.clock import JobClock
 from pipelines.jobs.failure import JobFailed, failure_of, only_known_errors
 from pipelines.jobs.ports import ProcessingOptions
 from pipelines.jobs.result import describe_model
@@ -42,15 +43,16 @@ class SingleStage:
         """Make the result, unless it is there, and return its key; what ``make`` returns gets versions and metrics.
 
         Emits ``started`` and ``stage``; the terminal event is the queue's. Raises JobFailed with what the job's owner
-        may see.
+        may see. ``timeout_s`` is for the job's own work: what is busy or away is waited for.
         """
+        clock = JobClock()
         try:
-            async with asyncio.timeout(timeout_s):
+            async with clock.limit(timeout_s):
                 done = await self.steps.step(
-                    self.stage.value, lambda: only_known_errors(self.stage.value, lambda: self._announced(make))
+                    self.stage.value, lambda: only_known_errors(self.stage.value, lambda: self._announced(make, clock))
                 )
         except TimeoutError:
-            error = DeadlineExceeded(f"the job took longer than {timeout_s:.0f} s")
+            error = DeadlineExceeded(f"the job worked for longer than {timeout_s:.0f} s")
             raise JobFailed(failure_of(error, self.stage.value)) from None
         except RayScribeError as error:
             raise JobFailed(failure_of(error, self.stage.value)) from error
@@ -60,7 +62,7 @@ class SingleStage:
         """Tell how far the stage is, 0–1."""
         await self.steps.emit("stage", {"stage": self.stage.value, "progress": round(progress, 3)})
 
-    async def _announced(self, make: Callable[[], Awaitable[JobResult]]) -> Mapping[str, object]:
+    async def _announced(self, make: Callable[[], Awaitable[JobResult]], clock: JobClock) -> Mapping[str, object]:
         started = time.monotonic()
         await self.steps.emit("started", {})
         await self.report(0.0)
@@ -72,10 +74,14 @@ class SingleStage:
             return replace(
                 result,
                 versions={"pipeline": pipelines.__version__, **self.options.versions, **result.versions},
-                metrics=JobMetrics(processing_s=seconds, stage_s={self.stage.value: seconds}),
+                metrics=JobMetrics(
+                    processing_s=seconds,
+                    stage_s={self.stage.value: seconds},
+                    waiting_s=round(clock.waiting_s, 3),
+                ),
             )
 
-        await made_once(self.artifacts, key, JobResult, completed)
+        await clock.wait_out(lambda: made_once(self.artifacts, key, JobResult, completed))
         return {"artifact": key, "seconds": round(time.monotonic() - started, 3)}
 
 

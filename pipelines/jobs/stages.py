@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from pipelines.audio.reader import check_duration, probe_recording
@@ -10,6 +11,7 @@ from pipelines.domain.job import Feature, JobResult, NewJob, Stage
 from pipelines.domain.speakers import DiarizationOptions
 from pipelines.domain.transcript import Transcript, TranscriptionOptions, WindowTranscript
 from pipelines.errors import ArtifactNotFound, NotAvailable
+from pipelines.jobs.clock import FairSlots, JobClock, ModelSlots
 from pipelines.jobs.ports import ProcessingOptions, RecordingPorts
 from pipelines.jobs.result import compose_result
 from pipelines.jobs.stage_records import (
@@ -26,7 +28,7 @@ from pipelines.jobs.stage_records import (
     made_once,
 )
 from pipelines.ports.language import Understanding
-from pipelines.ports.models import Diarizer
+from pipelines.ports.models import AnswerT, CallModel, Diarizer
 from pipelines.recognition.transcribe import transcribe_recording, wave_key
 from pipelines.retrieval.indexing import index_transcript
 from pipelines.speakers.assign import assign_speakers
@@ -39,10 +41,14 @@ OnWindow = Callable[[WindowTranscript], Awaitable[None]]
 class RecordingStages:
     """The stages of one job. Each may be called again at any time: what is there is not made twice."""
 
-    def __init__(self, job: NewJob, ports: RecordingPorts, options: ProcessingOptions) -> None:
+    def __init__(
+        self, job: NewJob, ports: RecordingPorts, options: ProcessingOptions, clock: JobClock, slots: ModelSlots
+    ) -> None:
         self._job = job
         self._ports = ports
         self._options = options
+        self._clock = clock
+        self._slots = slots
 
     async def prepare(self) -> Mapping[str, object]:
         """Probe the recording. Raises UnsupportedMedia, AudioDamaged, AudioTooShort, DiarizationTooLong."""
@@ -70,6 +76,7 @@ class RecordingStages:
                 on_window=on_window,
                 artifacts=self._ports.artifacts,
                 prefix=self._waves(),
+                call_model=self._in_turn(self._slots.windows),
             )
             check_duration(report.transcript.duration_s, self._job.request, self._options)
             # Asked at the end: a model may be replaced while it works.
@@ -94,6 +101,7 @@ class RecordingStages:
                 self._job.upload.artifact,
                 self._diarization_options(),
                 max_duration_s=self._options.max_diarization_s,
+                call_model=self._in_turn(self._slots.recordings),
             )
             return Diarized(diarization=diarization, model=await diarizer.info(), seconds=_since(started))
 
@@ -155,6 +163,7 @@ class RecordingStages:
                 recording=self._job.upload.filename,
                 transcript=await self._transcript(),
                 metadata=self._job.request.metadata,
+                call_model=self._clock.wait_out,
             )
             return Indexed(passages=count, model=await embedder.info(), seconds=_since(started))
 
@@ -170,10 +179,20 @@ class RecordingStages:
             result = compose_result(self._job.request, outputs, self._options.versions)
             if result is None:
                 raise ArtifactNotFound("the output of the stage prepare is missing")
-            return result
+            waiting_s = round(self._clock.waiting_s, 3)
+            return replace(result, metrics=replace(result.metrics, waiting_s=waiting_s))
 
         await made_once(self._ports.artifacts, key, JobResult, make)
         return {"artifact": key}
+
+    def _in_turn(self, slots: FairSlots) -> CallModel:
+        """Return the way to a model that holds so many calls: one call waits, the others of its stage go on."""
+
+        async def call_model(call: Callable[[], Awaitable[AnswerT]]) -> AnswerT:
+            async with slots.hold(self._job.job_id, self._clock):
+                return await self._clock.wait_out(call)
+
+        return call_model
 
     def _transcription_options(self) -> TranscriptionOptions:
         request = self._job.request

@@ -1,13 +1,28 @@
 """Models that hear, compare and judge."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
 
 from pipelines.domain.audio import Window
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import Embedding
 from pipelines.domain.speakers import Diarization, DiarizationOptions
 from pipelines.domain.transcript import LanguageGuess, TranscriptionOptions, WindowTranscript
+
+AnswerT = TypeVar("AnswerT")
+
+
+class CallModel(Protocol):
+    """How a flow calls a model. Inside a job: when it is the job's turn, and until the model is there."""
+
+    async def __call__(self, call: Callable[[], Awaitable[AnswerT]], /) -> AnswerT:
+        """Return what ``call`` returns, which may be called several times. Raises what it raises in the end."""
+        ...
+
+
+async def call_at_once(call: Callable[[], Awaitable[AnswerT]]) -> AnswerT:
+    """Implements CallModel for whoever waits for the answer: what is busy or away is an error."""
+    return await call()
 
 
 class Transcriber(Protocol):

@@ -8,6 +8,7 @@ from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from pipelines.domain.audio import AudioExtent, TimeSpan, Window, WindowingOptions
@@ -22,7 +23,7 @@ from pipelines.domain.transcript import (
 from pipelines.errors import ArtifactNotFound, AudioTooShort
 from pipelines.ports.artifacts import ArtifactStore
 from pipelines.ports.audio import RecordingReader
-from pipelines.ports.models import Transcriber
+from pipelines.ports.models import CallModel, Transcriber, call_at_once
 from pipelines.recognition.judge import find_dropped_speech
 from pipelines.recognition.stitch import mean_confidence, stitch_segments
 
@@ -154,17 +155,20 @@ async def transcribe_recording(
     artifacts: ArtifactStore | None = None,
     prefix: str = "",
     min_duration_s: float = 0.0,
+    call_model: CallModel = call_at_once,
 ) -> TranscriptionReport:
     """Transcribe the artifact; silence gives an empty transcript.
 
     At most ``max_in_flight`` windows (default: two of the model's batches) are being decoded at once. ``on_window``
     hears of each window in order: with ``artifacts``, after it was kept in a wave under ``prefix``. What an earlier run
-    kept is skipped, and only its last window heard of again. Raises AudioTooShort (less audio than ``min_duration_s``,
-    counted), and as RecordingReader.windows and Transcriber.transcribe do.
+    kept is skipped, and only its last window heard of again. Each window goes to the model by ``call_model``.
+
+    Raises AudioTooShort (less audio than ``min_duration_s``, counted), and as RecordingReader.windows and
+    Transcriber.transcribe do.
     """
     model = await transcriber.info()
     windowing = _suited(windowing or WindowingOptions(), model)
-    run = _Run(reader, transcriber, artifact, options, windowing, TranscriptionWaves(artifacts, prefix))
+    run = _Run(reader, transcriber, artifact, options, windowing, TranscriptionWaves(artifacts, prefix), call_model)
     at_once = max_in_flight or 2 * _batch_size(model)
     await run.transcribe(_known_language(options, model), at_once=at_once, on_window=on_window)
     if run.extent.duration_s < min_duration_s:
@@ -183,6 +187,7 @@ class _Run:
         options: TranscriptionOptions,
         windowing: WindowingOptions,
         waves: TranscriptionWaves,
+        call_model: CallModel,
     ) -> None:
         self._reader = reader
         self._transcriber = transcriber
@@ -190,6 +195,7 @@ class _Run:
         self._options = options
         self._windowing = windowing
         self._waves = waves
+        self._call_model = call_model
         self.extent = AudioExtent(duration_s=0.0, speech_s=0.0)
 
     async def transcribe(self, language: str | None, *, at_once: int, on_window: OnWindow | None) -> None:
@@ -219,12 +225,13 @@ class _Run:
     async def _detect_language(self, head: Sequence[Window]) -> str:
         """Return the language that the first windows vote for, each with its probability."""
         votes: defaultdict[str, float] = defaultdict(float)
-        for guess in await asyncio.gather(*map(self._transcriber.detect_language, head)):
+        detections = (self._call_model(partial(self._transcriber.detect_language, window)) for window in head)
+        for guess in await asyncio.gather(*detections):
             votes[guess.language] += guess.probability
         return max(votes, key=votes.__getitem__, default=DEFAULT_LANGUAGE)
 
     async def _decode(self, window: Window) -> FinishedWindow:
-        transcript = await self._transcriber.transcribe(window, self._options)
+        transcript = await self._call_model(partial(self._transcriber.transcribe, window, self._options))
         return FinishedWindow(transcript=transcript, speech=window.speech)
 
     def report(self) -> TranscriptionReport:

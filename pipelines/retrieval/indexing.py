@@ -4,12 +4,13 @@ import hashlib
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from pipelines.domain.encoding import to_json
 from pipelines.domain.passage import Passage
 from pipelines.domain.transcript import Transcript
 from pipelines.errors import RayScribeError
-from pipelines.ports.models import Embedder
+from pipelines.ports.models import CallModel, Embedder, call_at_once
 from pipelines.ports.passages import CollectionReplacer, PassageStore, Replacement, ReplacementState
 from pipelines.retrieval.passages import ChunkingOptions, PassageSource, chunk_transcript
 
@@ -27,8 +28,10 @@ async def index_transcript(
     transcript: Transcript,
     metadata: Mapping[str, str] | None = None,
     options: ChunkingOptions | None = None,
+    *,
+    call_model: CallModel = call_at_once,
 ) -> int:
-    """Cut, embed and write a job's passages; return how many there are.
+    """Cut, embed and write a job's passages, batch by batch by ``call_model``; return how many there are.
 
     Doing it again changes nothing: ids follow from tenant, collection, job and position, and passages that an earlier
     cut had beyond these are removed last, so that the job is never missing from a search. Raises EmbedderMismatch,
@@ -42,8 +45,8 @@ async def index_transcript(
     await store.ensure_collection(tenant, collection, info)
     for start in range(0, len(passages), INDEX_BATCH):
         batch = passages[start : start + INDEX_BATCH]
-        vectors = await embedder.embed_passages([each.text for each in batch])
-        await store.upsert(tenant, collection, batch, vectors, embedder=info)
+        vectors = await call_model(partial(embedder.embed_passages, [each.text for each in batch]))
+        await call_model(partial(store.upsert, tenant, collection, batch, vectors, embedder=info))
     await store.delete_job(tenant, collection, job_id, from_position=len(passages))
     return len(passages)
 

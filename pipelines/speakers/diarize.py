@@ -3,7 +3,7 @@
 from pipelines.domain.speakers import Diarization, DiarizationOptions
 from pipelines.errors import DiarizationTooLong, InvalidRequest, TooLarge
 from pipelines.ports.audio import RecordingReader
-from pipelines.ports.models import Diarizer
+from pipelines.ports.models import CallModel, Diarizer, call_at_once
 
 MAX_DURATION_S = 2 * 3600.0
 """Clustering compares every stretch of speech with every other: memory grows with the square of the duration."""
@@ -16,8 +16,9 @@ async def diarize_recording(
     options: DiarizationOptions | None = None,
     *,
     max_duration_s: float = MAX_DURATION_S,
+    call_model: CallModel = call_at_once,
 ) -> Diarization:
-    """Decode the artifact and diarize all of it at once.
+    """Decode the artifact and diarize all of it at once, by ``call_model``.
 
     Raises DiarizationTooLong (counted while decoding, whatever the container says), InvalidRequest (numbers of
     speakers that contradict each other), and as RecordingReader.samples and Diarizer.diarize do.
@@ -28,7 +29,7 @@ async def diarize_recording(
         samples = await reader.samples(artifact, max_duration_s=max_duration_s)
     except TooLarge as error:
         raise DiarizationTooLong(f"diarization takes recordings of at most {max_duration_s:.0f} s") from error
-    return await diarizer.diarize(samples, options)
+    return await call_model(lambda: diarizer.diarize(samples, options))
 
 
 def require_possible(options: DiarizationOptions) -> None:

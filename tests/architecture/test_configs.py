@@ -66,6 +66,13 @@ def test_rayservice_carries_the_serve_config_verbatim() -> None:
     assert yaml.safe_load(rayservice["spec"]["serveConfigV2"]) == serve_config
 
 
+def test_jobs_send_what_the_replicas_hold() -> None:
+    [application] = yaml.safe_load((ROOT / "serve_config.yaml").read_text())["applications"]
+    most = {each["name"]: each.get("autoscaling_config", {}).get("max_replicas") for each in application["deployments"]}
+    runner = application["args"]["runner"]
+    assert (runner["transcriber_replicas"], runner["diarizer_replicas"]) == (most["Transcriber"], most["Diarizer"])
+
+
 def test_gpu_fractions_fit_one_card() -> None:
     deployments = yaml.safe_load((ROOT / "serve_config.yaml").read_text())["applications"][0]["deployments"]
     fractions = [deployment["ray_actor_options"].get("num_gpus", 0.0) for deployment in deployments]

@@ -48,7 +48,7 @@ class DbosHarness:
         self._runner: DbosJobRunner | None = None
 
     async def start(self, ports: RecordingPorts, requests: RequestPorts | None = None) -> None:
-        options = RunnerOptions(concurrency=1, polling_interval_s=0.02, stage_patience_s=0.0)
+        options = RunnerOptions(concurrency=1, polling_interval_s=0.02)
         self._runner = await DbosJobRunner.launch(self._url, ports, options, requests=requests)
 
     async def close(self) -> None:

@@ -14,7 +14,7 @@ from pipelines.domain.model import Degradation, ModelInfo
 from pipelines.domain.speakers import Diarization, DiarizationOptions
 from pipelines.domain.transcript import Transcript, TranscriptionOptions, WindowTranscript
 from pipelines.domain.understanding import EnhancementReport, UnderstandingReport
-from pipelines.errors import ModelUnavailable
+from pipelines.errors import ModelError
 from pipelines.fakes.models import FakeDiarizer, FakeTranscriber
 from pipelines.fakes.passages import InMemoryPassageStore
 from pipelines.fakes.scripted_speech import write_wav
@@ -211,10 +211,10 @@ class TestFailures:
     async def test_a_failing_branch_stops_the_other_and_keeps_what_is_done(self) -> None:
         class DeadDiarizer(FakeDiarizer):
             async def diarize(self, samples: object, options: DiarizationOptions) -> Diarization:
-                raise ModelUnavailable("the diarizer's replica died")
+                raise ModelError("the diarizer found nothing that it could use")
 
         job, ports = new_job(), await fake_ports(diarizer=DeadDiarizer())
-        assert await failure(job, ports) == {"code": "model_unavailable", "stage": "diarize", "param": None}
+        assert await failure(job, ports) == {"code": "model_error", "stage": "diarize", "param": None}
         outputs = await load_stage_outputs(ports.artifacts, job.tenant, job.job_id)
         assert outputs.prepare is not None
         assert outputs.diarize is None

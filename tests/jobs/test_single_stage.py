@@ -15,7 +15,7 @@ from pipelines.domain.job import JobKind, JobRequest, JobResult, JobStatus, NewJ
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import Embedding
 from pipelines.domain.template import Skill, SkillRequest
-from pipelines.errors import ModelError, ModelUnavailable
+from pipelines.errors import ModelError
 from pipelines.fakes.jobs import InMemoryJobQueue
 from pipelines.fakes.language import ScriptedAnswer, ScriptedLanguageModel
 from pipelines.fakes.models import FakeEmbedder
@@ -224,12 +224,12 @@ class TestChat:
             async def stream(self, messages: Any, *, sampling: Any) -> Any:
                 async for chunk in super().stream(messages, sampling=sampling):
                     yield chunk
-                    raise ModelUnavailable("the replica died")
+                    raise ModelError("it broke off")
 
         world = World(BreaksOff([ANSWER]))
         with pytest.raises(JobFailed) as caught:
             await world.run(await chat_job(world))
-        assert (caught.value.failure.code, caught.value.failure.stage) == ("model_unavailable", "answer")
+        assert (caught.value.failure.code, caught.value.failure.stage) == ("model_error", "answer")
 
     async def test_an_unknown_collection_fails_by_its_name(self) -> None:
         world = World()

@@ -51,9 +51,6 @@ class RunnerOptions:
     """Unfinished jobs of another version start over."""
     max_recoveries: int = 50
     """A job that was under way so often when its runner died fails instead of being tried again."""
-    stage_patience_s: float = 300.0
-    """How long a stage waits for a dependency that is away before the job fails: longer than a minute's absence and the
-    minute for which a breaker stays open after it."""
     keep_results_s: float | None = None
     """Jobs that ended longer ago are erased, with all that belongs to them; None: kept. Leftovers are always swept."""
     processing: ProcessingOptions = field(default_factory=ProcessingOptions)
@@ -199,7 +196,7 @@ class DbosJobRunner:
         assert task is not None
         self._running.add(task)
         job = from_plain(NewJob, enqueued)
-        steps = DbosStepRunner(self._database.client, job.job_id, patience_s=self._options.stage_patience_s)
+        steps = DbosStepRunner(self._database.client, job.job_id)
         try:
             with self._options.observer.running(job):
                 await steps.note(runner=self._executor_id, started_at=await self._started_at(job.job_id))

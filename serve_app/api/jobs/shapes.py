@@ -61,6 +61,7 @@ class MetricsBody(BaseModel):
     processing_s: float | None = None
     rtf: float | None = None
     stage_s: dict[str, float] = {}
+    waiting_s: float | None = None
     vad_coverage: float | None = None
     asr_confidence_avg: float | None = None
     edit_rate_cleaning: float | None = None

@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import Embedding
-from pipelines.errors import ModelUnavailable
+from pipelines.errors import ModelError
 from pipelines.fakes.jobs import InMemoryJobQueue
 from pipelines.fakes.language import ScriptedAnswer, ScriptedLanguageModel
 from pipelines.fakes.models import FakeEmbedder
@@ -366,13 +366,13 @@ class TestLifecycle:
                 async for chunk in super().stream(messages, sampling=sampling):
                     yield chunk
                     if self.breaks:
-                        raise ModelUnavailable("the replica died")
+                        raise ModelError("it broke off")
 
         model = Recovering([ANSWER])
         world = await build(language_model=model)
         await fill(world)
         job = await ended(world.client, await accepted(world.client, CHAT))
-        assert (job["status"], job["error"]["code"], job["error"]["stage"]) == ("failed", "model_unavailable", "answer")
+        assert (job["status"], job["error"]["code"], job["error"]["stage"]) == ("failed", "model_error", "answer")
         assert "chat" not in job["results"]
 
         model.breaks = False

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from pipelines.domain.job import JobStatus
-from pipelines.errors import ModelUnavailable
+from pipelines.errors import ModelError
 from pipelines.fakes.models import FakeTranscriber
 from tests.api.conftest import BuildWorld, World
 from tests.api.edge.test_authentication import KEYED
@@ -44,7 +44,7 @@ async def test_a_job_that_has_ended_shows_its_results(world: World, wav: bytes) 
 
 class BrokenTranscriber(FakeTranscriber):
     async def transcribe(self, window: Any, options: Any) -> Any:
-        raise ModelUnavailable("no transcriber is loaded")
+        raise ModelError("no window could be decoded")
 
 
 async def test_a_failed_job_says_why_and_where_and_can_be_retried(build: BuildWorld, wav: bytes) -> None:
@@ -53,7 +53,7 @@ async def test_a_failed_job_says_why_and_where_and_can_be_retried(build: BuildWo
     world.transcriber.transcribe = BrokenTranscriber().transcribe
     job = await ended(world.client, await submitted(world.client, wav))
 
-    assert (job["status"], job["error"]["code"], job["error"]["stage"]) == ("failed", "model_unavailable", "transcribe")
+    assert (job["status"], job["error"]["code"], job["error"]["stage"]) == ("failed", "model_error", "transcribe")
     assert set(job["error"]) == {"message", "type", "param", "code", "stage"}
 
     world.transcriber.transcribe = working

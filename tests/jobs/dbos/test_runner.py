@@ -18,7 +18,15 @@ from filelock import FileLock
 from pipelines.domain.audio import Window
 from pipelines.domain.job import Feature, Job, JobEvent, JobFilters, JobResult, JobStatus, NewJob
 from pipelines.domain.transcript import TranscriptionOptions, WindowTranscript
-from pipelines.errors import CollectionDamaged, JobStoreUnavailable, ModelUnavailable, NotFound
+from pipelines.errors import (
+    CollectionDamaged,
+    DeadlineExceeded,
+    JobStoreUnavailable,
+    ModelError,
+    ModelUnavailable,
+    NotFound,
+    Overloaded,
+)
 from pipelines.fakes.models import FakeTranscriber
 from pipelines.fakes.passages import InMemoryPassageStore
 from pipelines.fakes.stores import InMemoryArtifactStore
@@ -166,22 +174,24 @@ class TestPatience:
 
         job = new_job(RAW)
         await world.queue.enqueue(job)
-        await world.launch(
-            await fake_ports(store, transcriber=InterruptedTranscriber(break_and_mend)), stage_patience_s=30.0
-        )
+        await world.launch(await fake_ports(store, transcriber=InterruptedTranscriber(break_and_mend)))
         assert (await world.finish(job))[-1].type == "succeeded"
 
-    async def test_patience_ends(self, world: World) -> None:
-        async def be_away() -> None:
-            raise ModelUnavailable("no replica answers")
+    async def test_a_busy_or_absent_model_is_waited_for_and_the_job_says_how_long(self, world: World) -> None:
+        store, refusals = InMemoryArtifactStore(), [ModelUnavailable, Overloaded, DeadlineExceeded, Overloaded]
+
+        async def refuse() -> None:
+            if refusals:
+                raise refusals.pop()("later", None, 0.05)
 
         job = new_job(RAW)
         await world.queue.enqueue(job)
-        await world.launch(await fake_ports(transcriber=InterruptedTranscriber(be_away)), stage_patience_s=0.2)
-        assert (await world.finish(job))[-1].type == "failed"
-        failed = await world.queue.get(job.tenant, job.job_id)
-        assert failed.error is not None
-        assert (failed.error.code, failed.error.stage) == ("model_unavailable", "transcribe")
+        await world.launch(await fake_ports(store, transcriber=InterruptedTranscriber(refuse)))
+        assert (await world.finish(job))[-1].type == "succeeded"
+        result = await load_result(store, job.tenant, job.job_id)
+        assert result is not None
+        assert result.metrics.waiting_s is not None
+        assert result.metrics.waiting_s >= 4 * 0.05
 
     async def test_a_waiting_stage_can_be_cancelled(self, world: World) -> None:
         failed_once = asyncio.Event()
@@ -192,7 +202,7 @@ class TestPatience:
 
         job = new_job(RAW)
         await world.queue.enqueue(job)
-        await world.launch(await fake_ports(transcriber=InterruptedTranscriber(be_away)), stage_patience_s=600.0)
+        await world.launch(await fake_ports(transcriber=InterruptedTranscriber(be_away)))
         await asyncio.wait_for(failed_once.wait(), 60)
         await world.queue.cancel(job.tenant, job.job_id)
         async with asyncio.timeout(5):
@@ -258,13 +268,13 @@ class TestObserver:
     async def test_it_hears_how_jobs_end(self, world: World) -> None:
         diary, outcomes = Diary(), []
 
-        async def be_away() -> None:
-            raise ModelUnavailable("no replica answers")
+        async def fail() -> None:
+            raise ModelError("no window could be decoded")
 
-        for ports in (await fake_ports(), await fake_ports(transcriber=InterruptedTranscriber(be_away))):
+        for ports in (await fake_ports(), await fake_ports(transcriber=InterruptedTranscriber(fail))):
             job = new_job(RAW)
             await world.queue.enqueue(job)
-            await world.launch(ports, observer=diary, stage_patience_s=0.0)
+            await world.launch(ports, observer=diary)
             outcomes.append((await world.finish(job))[-1].type)
             await world.stop()
         assert outcomes == ["succeeded", "failed"]
