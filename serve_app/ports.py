@@ -59,7 +59,9 @@ def assemble_ports(handles: dict[str, Any], settings: Settings, metrics: Metrics
     embedder = RemoteEmbedder(handles["Embedder"], "embedder", guard, policy)
     language_model = connect_language_model(settings, guard, handles.get(LANGUAGE_MODEL))
     return RemotePorts(
-        reader=RemoteRecordingReader(settings.data.artifacts, settings.audio.detector),
+        reader=RemoteRecordingReader(
+            settings.data.artifacts, settings.audio.detector, guard, settings.resilience.reader
+        ),
         transcriber=RemoteTranscriber(handles["Transcriber"], "transcriber", guard, policy),
         diarizer=RemoteDiarizer(handles["Diarizer"], "diarizer", guard, policy),
         embedder=embedder,

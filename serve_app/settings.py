@@ -150,6 +150,8 @@ class ResilienceSettings(Section):
 
     model: Policy = Policy(timeout_s=120.0, retries=2, failures_to_open=5, open_s=30.0)
     """A model deployment's call; the timeout grows with audio or tokens on top of this."""
+    reader: Policy = Policy(timeout_s=30.0, retries=2)
+    """Probing; reading may take a tenth of the longest recording on top. No breaker: a failure is mostly the file's."""
     passages_search: Policy = Policy(timeout_s=5.0, retries=3, failures_to_open=3, open_s=60.0)
     passages_write: Policy = Policy(timeout_s=30.0, retries=3, failures_to_open=3, open_s=60.0)
     jobs: Policy = Policy(timeout_s=5.0, retries=3)

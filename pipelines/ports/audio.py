@@ -62,7 +62,11 @@ class SpeechDetector(Protocol):
 
 
 class RecordingReader(Protocol):
-    """Reads a stored recording: decoding, speech detection and cutting, wherever that CPU work is done."""
+    """Reads a stored recording: decoding, speech detection and cutting, wherever that CPU work is done.
+
+    Probing never waits for readings that are under way: an upload is answered after it. Whoever leaves a call ends its
+    work. Besides what is said below, raises DependencyError where the work cannot be done now.
+    """
 
     async def probe(self, upload: Upload) -> Recording:
         """Read the headers of the artifact ``upload.artifact``; raises as AudioDecoder.probe does."""

@@ -3,12 +3,14 @@
 Every call goes through the policy table of ``resilience.py``.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NoReturn
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError, WorkerCrashedError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipelines.domain.audio import AudioExtent, Recording, Window, WindowingOptions
 from pipelines.domain.job import Upload
@@ -16,38 +18,62 @@ from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import Embedding
 from pipelines.domain.speakers import Diarization, DiarizationOptions
 from pipelines.domain.transcript import LanguageGuess, TranscriptionOptions, WindowTranscript
-from pipelines.errors import ModelUnavailable
+from pipelines.errors import AudioDamaged, DependencyError, ModelUnavailable
 from serve_app.remote import recording_tasks
 from serve_app.remote.calls import call, raise_translated
-from serve_app.resilience import Guard
+from serve_app.resilience import Guard, StreamLimits
 from serve_app.settings import Policy
 
 _INFO = Policy(timeout_s=10.0, retries=0)
 """Health and model lists ask every deployment: one that is still loading is said to be, not waited for."""
 _DECODING_S_PER_AUDIO_S = 10.0
 """A window may take ten times its length in a full queue on a slow CPU before the call is given up."""
+_READING_S_PER_AUDIO_S = 0.1
+"""Reading is 175 times faster than speech; ten times faster is a machine that is busy with everything else."""
+_INTERRUPTION_S = 5.0
+"""How long a task may take to notice that it was interrupted."""
 
 
 class RemoteRecordingReader:
-    """Implements RecordingReader with Ray tasks: decoding a stranger's file never happens in a process that serves."""
+    """Implements RecordingReader with Ray tasks: decoding a stranger's file never happens in a process that serves.
 
-    def __init__(self, artifacts: str, detector: str) -> None:
+    Whoever leaves a call ends its task. A recording of which the process that reads it dies, each time that Ray tries,
+    is damaged: no retry helps.
+    """
+
+    def __init__(self, artifacts: str, detector: str, guard: Guard, policy: Policy) -> None:
         """Take the artifact store's URL, which the tasks open themselves, and the speech detector's name."""
         self._artifacts = artifacts
         self._detector = detector
+        self._guard = guard
+        self._policy = policy
 
     async def probe(self, upload: Upload) -> Recording:
-        """Read the headers in a task."""
-        try:
-            recording: Recording = await recording_tasks.probe_recording.remote(self._artifacts, upload)
-        except RayError as error:
-            raise_translated(error)
+        """Read the headers in a task on this node, where an upload into a folder has just been written."""
+
+        async def attempt() -> Any:
+            node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+            task = recording_tasks.probe_recording.options(scheduling_strategy=node)
+            return await _result_of(task.remote(self._artifacts, upload))
+
+        recording: Recording = await self._guard.call("reader", self._policy, attempt)
         return recording
 
-    async def windows(
+    def windows(
         self, artifact: str, options: WindowingOptions, *, first_index: int = 0
     ) -> AsyncGenerator[Window | AudioExtent, None]:
         """Yield windows whose samples are object references; the task waits while more than a few are unread."""
+        limit_s = self._policy.timeout_s + _READING_S_PER_AUDIO_S * options.max_duration_s
+        return self._guard.stream(
+            "reader",
+            self._policy,
+            lambda: self._read(artifact, options, first_index),
+            StreamLimits(first_s=limit_s, silence_s=limit_s, total_s=limit_s),
+        )
+
+    async def _read(
+        self, artifact: str, options: WindowingOptions, first_index: int
+    ) -> AsyncGenerator[Window | AudioExtent, None]:
         produced = recording_tasks.speech_windows.remote(
             self._artifacts, artifact, options, first_index, self._detector
         )
@@ -58,18 +84,51 @@ class RemoteRecordingReader:
                     item = replace(item, samples=await anext(produced))
                 yield item
         except RayError as error:
-            raise_translated(error)
-        finally:
-            ray.cancel(produced)
+            _raise_reading_error(error)
+        except (asyncio.CancelledError, GeneratorExit):
+            _end_task(produced)
+            raise
 
     async def samples(self, artifact: str, *, max_duration_s: float) -> object:
-        """Return a reference to the whole recording, wrapped so that a caller cannot await it by mistake."""
-        reference = recording_tasks.whole_recording.remote(self._artifacts, artifact, max_duration_s)
-        try:
-            await recording_tasks.sample_count.remote(reference)
-        except RayError as error:
-            raise_translated(error)
-        return reference
+        """Return a reference to the whole recording, once it is there."""
+
+        async def attempt() -> Any:
+            task: Any = recording_tasks.whole_recording  # Ray's stubs know no task of two results
+            samples, count = task.remote(self._artifacts, artifact, max_duration_s)
+            await _result_of(count)
+            return samples
+
+        limit_s = _READING_S_PER_AUDIO_S * max_duration_s
+        return await self._guard.call("reader", self._policy, attempt, extra_timeout_s=limit_s)
+
+
+async def _result_of(task: Any) -> Any:
+    try:
+        return await task
+    except RayError as error:
+        _raise_reading_error(error)
+    except asyncio.CancelledError:
+        _end_task(task)
+        raise
+
+
+def _end_task(task: Any) -> None:
+    """Interrupt a task that nobody waits for; one that does not hear it, in a call that hangs, loses its process."""
+    ray.cancel(task)
+    asyncio.get_running_loop().call_later(_INTERRUPTION_S, _kill_task, task)
+
+
+def _kill_task(task: Any) -> None:
+    if ray.is_initialized():
+        ray.cancel(task, force=True)
+
+
+def _raise_reading_error(error: RayError) -> NoReturn:
+    if isinstance(error, RayTaskError):
+        raise_translated(error)
+    if isinstance(error, WorkerCrashedError):
+        raise AudioDamaged("this recording cannot be decoded: the decoder crashes") from error
+    raise DependencyError("recordings cannot be read at the moment") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,10 @@
 
 A task opens the artifact store itself, so that audio never passes through the process that asked. A worker that dies
 (a decoder that crashes on a hostile file takes only its task with it) is retried by Ray.
+
+CPUs of Ray only admit, and what reads must not keep out what probes: an upload waits for its probe, a reading for its
+transcriber. Fractions of a CPU do it on every cluster as it is; a custom resource would have to be declared node by
+node. They leave a task one OpenMP thread, which is all that it uses.
 """
 
 from collections.abc import Iterator
@@ -19,11 +23,18 @@ from pipelines.ports.audio import SpeechDetector
 
 _UNREAD_OBJECTS = 8
 """Two objects a window: four windows, two minutes of audio, are decoded ahead of the consumer at most."""
+_READING_CPUS = 0.25
+"""A reading lasts as long as its transcription and mostly waits for it: one core goes through 175 s of Opus a second
+(decoding, speech detection, cutting; measured), so a quarter feeds a recognizer that is forty times faster than speech.
+"""
 
 
-@ray.remote(num_cpus=0.5, max_retries=2)
+@ray.remote(num_cpus=0, max_retries=2)
 def probe_recording(artifacts: str, upload: Upload) -> Recording:
-    """Read a recording's headers."""
+    """Read a recording's headers: milliseconds, for which there is room on a node whose CPUs are all taken.
+
+    Ask for it on a node that is known: by itself Ray might choose a head that is kept free by having no CPUs.
+    """
     from pipelines.audio.decode import PyavDecoder
     from pipelines.stores.artifacts import FsspecArtifactStore
 
@@ -60,23 +71,24 @@ def _detector(name: str, options: WindowingOptions) -> SpeechDetector:
 
 
 speech_windows: Any = cast(Any, ray.remote)(
-    num_cpus=1, max_retries=2, num_returns="streaming", _generator_backpressure_num_objects=_UNREAD_OBJECTS
+    num_cpus=_READING_CPUS,
+    max_retries=2,
+    num_returns="streaming",
+    _generator_backpressure_num_objects=_UNREAD_OBJECTS,
 )(_produce_windows)
 """``_produce_windows`` as a streaming generator task. Ray's stubs do not know the back-pressure option."""
 
 
-@ray.remote(num_cpus=1, max_retries=2)
-def whole_recording(artifacts: str, artifact: str, max_duration_s: float) -> Samples:
-    """Decode a whole recording to int16 mono at 16 kHz (115 MB an hour)."""
+@ray.remote(num_cpus=_READING_CPUS, max_retries=2, num_returns=2)
+def whole_recording(artifacts: str, artifact: str, max_duration_s: float) -> tuple[Samples, int]:
+    """Decode a whole recording to int16 mono at 16 kHz (115 MB an hour).
+
+    Returns the samples and, as a small object that can be waited for without bringing them along, how many they are.
+    """
     from pipelines.audio.decode import PyavDecoder
     from pipelines.stores.artifacts import FsspecArtifactStore
 
     with FsspecArtifactStore(artifacts).open(artifact) as source:
         blocks = list(PyavDecoder().decode(source, max_duration_s=max_duration_s))
-    return np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.int16)
-
-
-@ray.remote(num_cpus=0.1, max_retries=2)
-def sample_count(samples: Samples) -> int:
-    """Wait for the samples and count them, without bringing them to the caller; raises what decoding raised."""
-    return len(samples)
+    samples = np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.int16)
+    return samples, len(samples)

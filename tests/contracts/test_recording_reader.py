@@ -1,43 +1,95 @@
-"""What every RecordingReader in this process owes; the one over Ray tasks is shown with the application."""
+"""What every RecordingReader owes: in this process, and over Ray tasks on a cluster of one CPU."""
 
 import asyncio
-from contextlib import aclosing
+import io
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import psutil
 import pytest
+import ray
 
 from pipelines.audio.decode import PyavDecoder
 from pipelines.audio.reader import LocalReader
-from pipelines.domain.audio import AudioExtent, Window, WindowingOptions
+from pipelines.domain.audio import AudioExtent, Recording, Window, WindowingOptions
 from pipelines.domain.job import Upload
-from pipelines.errors import ArtifactNotFound, TooLarge, UnsupportedMedia
+from pipelines.errors import (
+    ArtifactNotFound,
+    ArtifactStoreUnavailable,
+    AudioDamaged,
+    DeadlineExceeded,
+    TooLarge,
+    UnsupportedMedia,
+)
 from pipelines.fakes.models import FakeSpeechDetector
 from pipelines.fakes.scripted_speech import Utterance, write_samples, write_wav
 from pipelines.fakes.stores import InMemoryArtifactStore
+from pipelines.ports.artifacts import ArtifactStore
 from pipelines.ports.audio import RecordingReader
+from pipelines.stores.artifacts import FsspecArtifactStore
+from serve_app.laptop import private_ray
+from serve_app.remote import models, recording_tasks
+from serve_app.remote.models import RemoteRecordingReader
+from serve_app.resilience import Guard
+from serve_app.settings import Policy
 from tests.audio.containers import wav_header
 
 KEY = "acme/uploads/recording"
 SAID = [Utterance(start_s=10.0 * number + 1, end_s=10.0 * number + 2, text="word") for number in range(5)]
 OPTIONS = WindowingOptions()
+UPLOAD = Upload(filename="a.wav", sha256="00", bytes=5, artifact=KEY)
 
 
-@pytest.fixture
-async def reader() -> RecordingReader:
-    store = InMemoryArtifactStore()
+@pytest.fixture(scope="module")
+def one_cpu() -> Iterator[None]:
+    """A private Ray of one CPU: what a laptop's eight are to eight times as many readings."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(private_ray, "_LOGICAL_CPUS", 1)
+        with private_ray.private_ray(verbose=False, pretended_gpus=0):
+            yield
+
+
+@pytest.fixture(params=["in process", pytest.param("over ray tasks", marks=pytest.mark.serve)])
+async def reader(request: pytest.FixtureRequest, tmp_path: Path) -> RecordingReader:
+    store: ArtifactStore = InMemoryArtifactStore()
+    if request.param == "over ray tasks":
+        request.getfixturevalue("one_cpu")
+        store = FsspecArtifactStore(str(tmp_path))
     await store.write(KEY, write_wav(SAID, duration_s=52.0))
     await store.write("acme/uploads/text", b"Dear all,\n" * 100)
     await store.write("acme/uploads/cut", wav_header(data=bytes(64_000), claimed_bytes=640_000))
+    if request.param == "over ray tasks":
+        return over_tasks(tmp_path)
     return LocalReader(store.open, PyavDecoder(), lambda options: FakeSpeechDetector())
+
+
+def over_tasks(artifacts: Path, **policy: Any) -> RemoteRecordingReader:
+    rules = Policy(**{"timeout_s": 60.0, "retries": 2, **policy})
+    return RemoteRecordingReader(str(artifacts), "scripted", Guard(), rules)
+
+
+async def resolved(samples: object) -> object:
+    """Return an array, or what a reference stands for; a model's replica gets it from Ray."""
+    return await samples if isinstance(samples, ray.ObjectRef) else samples
 
 
 async def read(reader: RecordingReader, artifact: str = KEY, *, first_index: int = 0) -> list[Window | AudioExtent]:
     async with aclosing(reader.windows(artifact, OPTIONS, first_index=first_index)) as items:
-        return [item async for item in items]
+        return [
+            replace(item, samples=await resolved(item.samples)) if isinstance(item, Window) else item
+            async for item in items
+        ]
 
 
 async def test_headers_are_read(reader: RecordingReader) -> None:
-    recording = await reader.probe(Upload(filename="a.wav", sha256="00", bytes=5, artifact=KEY))
+    recording = await reader.probe(UPLOAD)
     assert (recording.duration_s, recording.channels, recording.filename) == (52.0, 1, "a.wav")
 
 
@@ -93,7 +145,110 @@ async def test_errors_are_those_of_the_decoder_and_the_store(reader: RecordingRe
 
 
 async def test_the_whole_recording_can_be_had_at_once(reader: RecordingReader) -> None:
-    samples = await reader.samples(KEY, max_duration_s=60.0)
+    samples = await resolved(await reader.samples(KEY, max_duration_s=60.0))
     assert np.array_equal(np.asarray(samples), write_samples(SAID, duration_s=52.0))
     with pytest.raises(TooLarge):
         await reader.samples(KEY, max_duration_s=51.0)
+
+
+class Tasks:
+    """Stands in for the task that probes; writes down the process of each run, and does what it is told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def behave(self, behaviour: str) -> Any:
+        folder = self.folder
+
+        @ray.remote(num_cpus=0, max_retries=0)
+        def probe(artifacts: str, upload: Upload) -> Recording:
+            (folder / f"{time.monotonic_ns()}").write_text(str(os.getpid()))
+            if behaviour == "hang":
+                while True:
+                    signal.pause()  # the interruption of a task wakes no system call: as in a store that hangs
+            if behaviour == "crash":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if behaviour == "refuse":
+                raise UnsupportedMedia("this is not audio", "file")
+            if len(list(folder.iterdir())) < 3:
+                raise ArtifactStoreUnavailable("the store is away")
+            return PyavDecoder().probe(io.BytesIO(write_wav(SAID)), upload)
+
+        return probe
+
+    @property
+    def pids(self) -> list[int]:
+        return [int(text) for path in sorted(self.folder.iterdir()) if (text := path.read_text())]
+
+
+@pytest.fixture
+def tasks(one_cpu: None, tmp_path: Path) -> Tasks:
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    return Tasks(folder)
+
+
+def free_cpus() -> float:
+    """Return what Ray has left to admit; it counts ten times a second."""
+    core: Any = ray
+    return float(core.available_resources().get("CPU", 0.0))
+
+
+async def eventually(holds: Any, what: str) -> None:
+    async with asyncio.timeout(60):
+        while not holds():  # noqa: ASYNC110 — no event comes from another process
+            await asyncio.sleep(0.02)
+    assert holds(), what
+
+
+@pytest.mark.serve
+class TestOverRayTasks:
+    async def test_probing_waits_for_no_reading(self, one_cpu: None, tmp_path: Path) -> None:
+        talk = [Utterance(start_s=3.0 * n + 0.5, end_s=3.0 * n + 2.5, text="word") for n in range(20)]
+        await FsspecArtifactStore(str(tmp_path)).write(KEY, write_wav(talk))
+        reader = over_tasks(tmp_path)
+        async with AsyncExitStack() as under_way:
+            while free_cpus() > 0.0:
+                reading = reader.windows(KEY, replace(OPTIONS, max_window_s=4.0))
+                items: AsyncIterator[Window | AudioExtent] = await under_way.enter_async_context(aclosing(reading))
+                await anext(items)  # and no further: the task waits for its reader now
+                await asyncio.sleep(0.1)  # longer than between two counts
+            assert (await reader.probe(UPLOAD)).duration_s == pytest.approx(59.5, abs=1.0)
+        await eventually(lambda: free_cpus() == 1.0, "closing ends the tasks")
+
+    async def test_leaving_a_probe_that_hangs_ends_its_process(
+        self, tasks: Tasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(models, "_INTERRUPTION_S", 0.1)
+        monkeypatch.setattr(recording_tasks, "probe_recording", tasks.behave("hang"))
+        probing = asyncio.create_task(over_tasks(tmp_path).probe(UPLOAD))
+        await eventually(lambda: bool(tasks.pids), "the task runs")
+        probing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await probing
+        await eventually(lambda: not psutil.pid_exists(tasks.pids[0]), "its process is gone")
+
+    async def test_a_probe_that_hangs_is_late(
+        self, tasks: Tasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(models, "_INTERRUPTION_S", 0.1)
+        monkeypatch.setattr(recording_tasks, "probe_recording", tasks.behave("hang"))
+        with pytest.raises(DeadlineExceeded):
+            await over_tasks(tmp_path, timeout_s=0.2, retries=0).probe(UPLOAD)
+        await eventually(lambda: not any(map(psutil.pid_exists, tasks.pids)), "no process of it is left")
+
+    async def test_what_fails_for_a_moment_is_read_again(
+        self, tasks: Tasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(recording_tasks, "probe_recording", tasks.behave("fail twice"))
+        assert (await over_tasks(tmp_path).probe(UPLOAD)).filename == "a.wav"
+        assert len(tasks.pids) == 3
+
+    @pytest.mark.parametrize(("behaviour", "error"), [("refuse", UnsupportedMedia), ("crash", AudioDamaged)])
+    async def test_what_is_wrong_with_the_file_is_not(
+        self, tasks: Tasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behaviour: str, error: type[Exception]
+    ) -> None:
+        monkeypatch.setattr(recording_tasks, "probe_recording", tasks.behave(behaviour))
+        with pytest.raises(error):
+            await over_tasks(tmp_path).probe(UPLOAD)
+        assert len(tasks.pids) == 1
