@@ -20,8 +20,7 @@ RayScribeError
 │       └── AudioTooShort          less audio than a result can be made from
 ├── Overloaded                     a limit is reached for now: the same request may succeed later
 │   ├── QueueFull                  too many jobs are waiting
-│   ├── TooManyUploads             too many uploads are under way
-│   └── RateLimited                this key asks too often
+│   └── TooManyUploads             too many uploads are under way
 ├── DependencyError                something behind us is not answering as it should: a retry can help
 │   ├── ModelUnavailable           no model of the chain is loaded, or its replica died in the call
 │   ├── PassageStoreUnavailable    the vector store is down, slow or read-only
@@ -178,12 +177,6 @@ class TooManyUploads(Overloaded):
     """Too many uploads are under way."""
 
     code = "too_many_uploads"
-
-
-class RateLimited(Overloaded):
-    """This key asks too often."""
-
-    code = "rate_limited"
 
 
 class DependencyError(RayScribeError):

@@ -81,9 +81,6 @@ METRICS: dict[str, Metric] = {
     "model_loads": Metric(
         kind="counter", description="Attempts to load a model.", labels=("role", "backend", "outcome")
     ),
-    "embedding_batch_size": Metric(
-        kind="histogram", description="Texts in one batch of the embedder.", buckets=(1, 2, 4, 8, 16, 32, 64)
-    ),
     "query_embeddings": Metric(
         kind="counter", description="Questions whose vector was remembered (hit) or made (miss).", labels=("outcome",)
     ),

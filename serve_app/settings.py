@@ -114,7 +114,7 @@ class LimitSettings(Section):
     request_audio_s: float = Field(default=1800.0, gt=0)
     """Longest audio for a synchronous transcription request; longer recordings are jobs."""
     json_bytes: int = Field(default=1_000_000, gt=0)
-    """Largest JSON body."""
+    """Largest JSON body; those of text skills may hold ``text_characters`` beside it."""
     job_timeout_base_s: float = Field(default=600.0, gt=0)
     """A job may work for this plus ``job_timeout_factor`` × its duration, then it fails with ``deadline_exceeded``.
 

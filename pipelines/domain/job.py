@@ -10,6 +10,8 @@ from pipelines.domain.model import Degradation
 from pipelines.domain.transcript import DroppedSpan
 
 Priority = Literal["high", "normal", "low"]
+Enhance = Literal["auto", "always", "never"]
+"""Whether a transcript is rewritten to be readable; ``auto``: unless the speech model writes punctuation itself."""
 EventType = Literal["queued", "started", "stage", "window", "succeeded", "failed", "cancelled"]
 TERMINAL_EVENTS: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 
@@ -99,6 +101,8 @@ class JobRequest:
     """Names and terms to expect."""
     target_language: str | None = None
     """For ``translation``."""
+    enhance: Enhance = "auto"
+    """For ``clean_transcript``."""
     labels: tuple[str, ...] = ()
     """For ``classification``."""
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -185,6 +189,15 @@ class JobMetrics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Enhancement:
+    """Whether the transcript was made readable."""
+
+    ran: bool
+    reason: str | None = None
+    """Why not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
     """What came of a job: the artifact ``result.json``, written once, when the last stage has ended."""
 
@@ -199,6 +212,8 @@ class JobResult:
     """
     versions: Mapping[str, object] = field(default_factory=dict)
     metrics: JobMetrics = JobMetrics()
+    enhancement: Enhancement | None = None
+    """None: no enhancement was asked for, or it has not ended."""
     degraded: tuple[Degradation, ...] = ()
 
 

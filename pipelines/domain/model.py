@@ -5,13 +5,23 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 ModelRole = Literal["asr", "diarizer", "embedder", "reranker", "llm"]
+DegradedStage = Literal["transcribe", "diarize", "enhance", "understand", "index", "answer"]
+"""The contract's stages in which something else than what was wanted may be used."""
+ROLE_STAGES: Mapping[ModelRole, DegradedStage] = {
+    "asr": "transcribe",
+    "diarizer": "diarize",
+    "embedder": "index",
+    "reranker": "answer",
+    "llm": "understand",
+}
+"""The stage that a model of each role works in, for what is said of the model itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Degradation:
     """Something else than what was wanted was used."""
 
-    stage: str
+    stage: DegradedStage
     wanted: str
     used: str
     reason: str

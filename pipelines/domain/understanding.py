@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipelines.domain.answer import SamplingOptions
-from pipelines.domain.model import Degradation
+from pipelines.domain.model import Degradation, DegradedStage
 from pipelines.domain.transcript import Segment, Transcript
 
 
@@ -93,6 +93,22 @@ class RejectedChunk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Extraction:
+    """A template filled from the transcript alone."""
+
+    answer: Mapping[str, object]
+    """Fits the template's schema."""
+    by_words: str | None = None
+    """Why sentences were compared by their words instead of their meaning; None where they were not."""
+
+    def degradations(self, stage: DegradedStage) -> tuple[Degradation, ...]:
+        """Return what this stage says about it."""
+        if self.by_words is None:
+            return ()
+        return (Degradation(stage=stage, wanted="embedder", used="bag of words", reason=self.by_words),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EnhancementReport:
     """A transcript made readable, and what is known about how that went."""
 
@@ -103,7 +119,7 @@ class EnhancementReport:
     chunks: int = 0
     rejected: tuple[RejectedChunk, ...] = ()
     skipped: str | None = None
-    """Why nothing was done: the speech model writes punctuation itself, or nothing was said."""
+    """Why nothing was done: the speech model writes punctuation itself, it was not wanted, or nothing was said."""
     versions: Mapping[str, object] = field(default_factory=dict)
     """What stands under ``versions.llm.clean_transcript``."""
     degraded: tuple[Degradation, ...] = ()

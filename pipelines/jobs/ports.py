@@ -1,6 +1,5 @@
 """What processing a recording needs: ports, and numbers that bound it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipelines.domain.audio import WindowingOptions
@@ -41,8 +40,6 @@ class ProcessingOptions:
     """A run of a job may work this …"""
     timeout_factor: float = 3.0
     """… plus this × the recording's duration (3 on CPU, 1 on GPU); then it fails with DeadlineExceeded."""
-    versions: Mapping[str, object] = field(default_factory=dict)
-    """Further entries of every job's ``versions`` block, such as a build's commit."""
 
     def timeout_s(self, duration_s: float | None) -> float:
         """Return how long one run of a job may work; an unknown duration counts as the longest allowed."""

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 import pipelines
-from pipelines.domain.job import Feature, Job, JobEvent, JobKind, JobMetrics, JobRequest, JobResult, Stage
+from pipelines.domain.job import Enhancement, Feature, Job, JobEvent, JobKind, JobMetrics, JobRequest, JobResult, Stage
 from pipelines.domain.model import Degradation, ModelInfo
 from pipelines.domain.transcript import Transcript
 from pipelines.errors import NotFound
@@ -15,8 +15,8 @@ from pipelines.ports.jobs import JobQueue
 from pipelines.recognition.transcribe import Wave
 
 
-def compose_result(request: JobRequest, outputs: StageOutputs, versions: Mapping[str, object]) -> JobResult | None:
-    """Return the result; None before the recording has been probed. ``versions`` are further entries of that block."""
+def compose_result(request: JobRequest, outputs: StageOutputs) -> JobResult | None:
+    """Return the result; None before the recording has been probed."""
     if outputs.prepare is None:
         return None
     transcript = outputs.transcript
@@ -25,8 +25,9 @@ def compose_result(request: JobRequest, outputs: StageOutputs, versions: Mapping
         language=transcript.language if transcript else None,
         speakers=transcript.speakers if transcript else (),
         results=_results(request, outputs),
-        versions={"pipeline": pipelines.__version__, **versions, **_model_versions(outputs)},
+        versions={"pipeline": pipelines.__version__, **_model_versions(outputs)},
         metrics=measure(outputs),
+        enhancement=_enhancement(outputs),
         degraded=_degradations(outputs),
     )
 
@@ -91,6 +92,13 @@ def _model_versions(outputs: StageOutputs) -> dict[str, object]:
     return {**versions, "llm": language} if language else versions
 
 
+def _enhancement(outputs: StageOutputs) -> Enhancement | None:
+    if outputs.enhance is None:
+        return None
+    skipped = outputs.enhance.report.skipped
+    return Enhancement(ran=skipped is None, reason=skipped)
+
+
 def _degradations(outputs: StageOutputs) -> tuple[Degradation, ...]:
     staged = (outputs.transcribe, outputs.diarize, outputs.index)
     found = [stage.model.fallback for stage in staged if stage and stage.model.fallback]
@@ -134,7 +142,7 @@ async def read_job(queue: JobQueue, artifacts: ArtifactStore, tenant: str, job_i
     if result is not None or job.kind is not JobKind.RECORDING:
         return job, result
     outputs = await load_stage_outputs(artifacts, tenant, job_id)
-    return job, compose_result(job.request, outputs, {})
+    return job, compose_result(job.request, outputs)
 
 
 async def read_transcript(

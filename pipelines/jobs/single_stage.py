@@ -73,7 +73,7 @@ class SingleStage:
             seconds = round(time.monotonic() - started, 3)
             return replace(
                 result,
-                versions={"pipeline": pipelines.__version__, **self.options.versions, **result.versions},
+                versions={"pipeline": pipelines.__version__, **result.versions},
                 metrics=JobMetrics(
                     processing_s=seconds,
                     stage_s={self.stage.value: seconds},

@@ -176,7 +176,7 @@ class RecordingStages:
 
         async def make() -> JobResult:
             outputs = await load_stage_outputs(self._ports.artifacts, self._job.tenant, self._job.job_id)
-            result = compose_result(self._job.request, outputs, self._options.versions)
+            result = compose_result(self._job.request, outputs)
             if result is None:
                 raise ArtifactNotFound("the output of the stage prepare is missing")
             waiting_s = round(self._clock.waiting_s, 3)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipelines.domain.answer import SamplingOptions
+from pipelines.domain.job import Enhance
 from pipelines.domain.model import Degradation, ModelInfo
 from pipelines.domain.template import Template
 from pipelines.domain.transcript import Segment, Transcript
@@ -28,6 +29,7 @@ from pipelines.language.sampling import language_versions
 from pipelines.language.text import split_turns, tidy_text
 
 NATIVE_PUNCTUATION = "native_punctuation"
+"""Capability of speech models whose text needs no enhancement: a property of their entry in the catalogue."""
 
 
 async def enhance_transcript(
@@ -35,17 +37,19 @@ async def enhance_transcript(
     ports: LanguagePorts,
     *,
     asr: ModelInfo | None = None,
+    wanted: Enhance = "auto",
     template_id: str | None = None,
     sampling: SamplingOptions | None = None,
 ) -> EnhancementReport:
     """Return the cleaned transcript. A model that is down, slow or senseless is reported, never raised.
 
-    Skipped, and said so, where nothing was said or where ``asr`` has the capability ``native_punctuation``. A chunk
+    Skipped, and said so, where nothing was said, where it is ``never`` wanted, or (``auto``) where ``asr`` has the
+    capability ``native_punctuation``. A chunk
     that differs more than ``options.max_edit_rate`` keeps its raw text and is listed in ``rejected``; without a model,
     every chunk is tidied by rules. Raises InvalidRequest, TemplateInvalid for the template.
     """
     template = ports.templates.for_feature("clean_transcript", template_id)
-    if reason := _why_not(transcript, asr):
+    if reason := _why_not(transcript, asr, wanted):
         return EnhancementReport(transcript=transcript, edit_rate=None, skipped=reason)
     if ports.model is None:
         return await _tidied(transcript, template, ports, "no language model is configured")
@@ -74,10 +78,12 @@ def _letters(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.casefold()))
 
 
-def _why_not(transcript: Transcript, asr: ModelInfo | None) -> str | None:
+def _why_not(transcript: Transcript, asr: ModelInfo | None, wanted: Enhance) -> str | None:
     if not spoken(transcript):
         return "nothing was said"
-    if asr is not None and NATIVE_PUNCTUATION in asr.capabilities:
+    if wanted == "never":
+        return "it was not wanted (enhance: never)"
+    if wanted == "auto" and asr is not None and NATIVE_PUNCTUATION in asr.capabilities:
         return f"{asr.name} writes punctuation itself"
     return None
 
@@ -109,8 +115,8 @@ async def _tidied(transcript: Transcript, template: Template, ports: LanguagePor
     segments: list[Segment] = []
     pairs: list[tuple[str, str]] = []
     for chunk in chunks:
-        answer = await ports.analyst.fill(template, replace(transcript, segments=chunk.segments), {})
-        pairs.append((text_of(chunk.segments), str(answer["text"])))
+        extraction = await ports.analyst.fill(template, replace(transcript, segments=chunk.segments), {})
+        pairs.append((text_of(chunk.segments), str(extraction.answer["text"])))
         segments += align_rewrite(chunk.segments, pairs[-1][1])
     info = await ports.analyst.info()
     degradation = Degradation(stage="enhance", wanted="language model", used=info.name, reason=reason)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.template import Template
 from pipelines.domain.transcript import Transcript
-from pipelines.domain.understanding import Sentence
+from pipelines.domain.understanding import Extraction, Sentence
 from pipelines.errors import ModelUnavailable, RayScribeError
 from pipelines.language.entities import find_entities
 from pipelines.language.extraction import Source, bag_of_words, centrality, fill, telling, unit
@@ -33,16 +33,16 @@ class ExtractiveAnalyst:
         """Take an embedder; without one, or while it is down, sentences are compared by their words."""
         self._embedder = embedder
 
-    async def fill(
-        self, template: Template, transcript: Transcript, parameters: Mapping[str, object]
-    ) -> Mapping[str, object]:
+    async def fill(self, template: Template, transcript: Transcript, parameters: Mapping[str, object]) -> Extraction:
         """Return an answer that fits the template. Raises ModelUnavailable where the template needs a model."""
         if not template.extractive:
             raise ModelUnavailable(f"{template.id} needs a language model")
         sentences = await asyncio.to_thread(split_sentences, transcript)
         kept = _thinned(sentences)
         labels = tuple(str(label) for label in _sequence(parameters.get("labels")))
-        vectors, label_vectors = await self._vectors(kept, labels)
+        texts = [*(sentence.text for sentence in kept), *labels]
+        all_vectors, by_words = await self._embedded(texts)
+        vectors, label_vectors = all_vectors[: len(kept)], all_vectors[len(kept) :]
         schema = for_request(template.schema, parameters)
         source = Source(
             sentences=kept,
@@ -54,7 +54,9 @@ class ExtractiveAnalyst:
             timed=transcript.duration_s > 0,
         )
         answer = await asyncio.to_thread(fill, schema, _with_label(source, labels, label_vectors))
-        return complete_computed(schema, answer if isinstance(answer, dict) else {})
+        return Extraction(
+            answer=complete_computed(schema, answer if isinstance(answer, dict) else {}), by_words=by_words
+        )
 
     async def info(self) -> ModelInfo:
         """Say what stands in for a language model."""
@@ -66,21 +68,15 @@ class ExtractiveAnalyst:
             details={"embedder": (await self._embedder.info()).name if self._embedder else None},
         )
 
-    async def _vectors(
-        self, sentences: Sequence[Sentence], labels: Sequence[str]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        texts = [*(sentence.text for sentence in sentences), *labels]
-        vectors = await self._embedded(texts)
-        return vectors[: len(sentences)], vectors[len(sentences) :]
-
-    async def _embedded(self, texts: Sequence[str]) -> NDArray[np.float64]:
+    async def _embedded(self, texts: Sequence[str]) -> tuple[NDArray[np.float64], str | None]:
+        """Return a vector a text, and why they are of words only, if they are."""
         if self._embedder is None or not texts:
-            return await asyncio.to_thread(bag_of_words, texts)
+            return await asyncio.to_thread(bag_of_words, texts), None
         try:
             embeddings = await self._embedder.embed_passages(texts)
-        except RayScribeError:
-            return await asyncio.to_thread(bag_of_words, texts)
-        return unit(np.array([embedding.dense for embedding in embeddings], dtype=np.float64))
+        except RayScribeError as error:
+            return await asyncio.to_thread(bag_of_words, texts), error.message
+        return unit(np.array([embedding.dense for embedding in embeddings], dtype=np.float64)), None
 
 
 def _thinned(sentences: tuple[Sentence, ...]) -> tuple[Sentence, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from rapidfuzz.distance import Levenshtein
 
-from pipelines.domain.model import Degradation
+from pipelines.domain.model import Degradation, DegradedStage
 from pipelines.domain.template import Template
 from pipelines.domain.transcript import Segment, Transcript
 from pipelines.domain.understanding import RejectedChunk, TranscriptPart
@@ -113,7 +113,9 @@ def rejected_chunk(turn: RewrittenTurn) -> RejectedChunk:
     )
 
 
-def summed_up(stage: str, wanted: str, used: str, failed: Sequence[RewrittenTurn], chunks: int) -> Degradation:
+def summed_up(
+    stage: DegradedStage, wanted: str, used: str, failed: Sequence[RewrittenTurn], chunks: int
+) -> Degradation:
     """Say once for all chunks why another text than the model's stands there."""
     causes = sorted({str(turn.error or turn.reason) for turn in failed})
     reason = f"{len(failed)} of {chunks} chunks: {'; '.join(causes)}"

@@ -128,11 +128,12 @@ class SkillRun:
 
     async def _extracted(self, part: TranscriptPart, error: BaseException, parts: int) -> FilledTemplate:
         self._degrade("extractive", f"{self.template.feature}, part {part.index + 1} of {parts}: {error}")
-        answer = await self.analyst.fill(
+        extraction = await self.analyst.fill(
             self.template, replace(self.transcript, segments=part.segments), self.parameters
         )
+        self.degraded += extraction.degradations("understand")
         asked = cast(Mapping[str, object], self.model_schema["properties"])
-        return {name: value for name, value in answer.items() if name in asked}
+        return {name: value for name, value in extraction.answer.items() if name in asked}
 
     async def _reduced(self, answers: list[FilledTemplate]) -> FilledTemplate:
         """Make one answer of many, in rounds whose prompts fit the context."""

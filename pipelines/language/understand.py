@@ -155,15 +155,17 @@ class _Task:
         """Let the transcript speak for itself; ``reason`` None: nothing was said, and nothing is missing."""
         info = await self._ports.analyst.info()
         answer: Mapping[str, object] | None = None
+        by_words: tuple[Degradation, ...] = ()
         if self._template.extractive:
-            answer = await self._ports.analyst.fill(self._template, self._transcript, self._parameters)
+            extraction = await self._ports.analyst.fill(self._template, self._transcript, self._parameters)
+            answer, by_words = extraction.answer, extraction.degradations("understand")
         elif reason is None:
             answer = self._translation(())
         degradation = reason and self._degradation(info.name if answer is not None else "none", reason)
         return SkillResult(
             answer=answer,
             versions=language_versions(self._template, info, fallback=degradation or None, parts=1),
-            degraded=(degradation,) if degradation else (),
+            degraded=(*((degradation,) if degradation else ()), *by_words),
         )
 
     def _degradation(self, used: str, reason: str) -> Degradation:
@@ -228,7 +230,7 @@ class RecordingUnderstanding:
 
     async def enhance(self, transcript: Transcript, request: JobRequest, asr: ModelInfo) -> EnhancementReport:
         """Make the transcript readable, unless the speech model already wrote punctuation."""
-        return await enhance_transcript(transcript, self.ports, asr=asr)
+        return await enhance_transcript(transcript, self.ports, asr=asr, wanted=request.enhance)
 
     async def understand(self, transcript: Transcript, request: JobRequest) -> UnderstandingReport:
         """Answer the text features of the job; its ``template_id`` is the summary's."""

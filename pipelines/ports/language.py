@@ -10,7 +10,7 @@ from pipelines.domain.job import (
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.template import Template
 from pipelines.domain.transcript import Transcript
-from pipelines.domain.understanding import EnhancementReport, UnderstandingReport
+from pipelines.domain.understanding import EnhancementReport, Extraction, UnderstandingReport
 
 
 class LanguageModel(Protocol):
@@ -44,10 +44,10 @@ class LanguageModel(Protocol):
 class TranscriptAnalyst(Protocol):
     """Answers a template from the transcript alone: what stands in where no language model can be had."""
 
-    async def fill(
-        self, template: Template, transcript: Transcript, parameters: Mapping[str, object]
-    ) -> Mapping[str, object]:
+    async def fill(self, template: Template, transcript: Transcript, parameters: Mapping[str, object]) -> Extraction:
         """Return an answer that always fits the template's schema; an empty transcript gives the emptiest one.
+
+        What could not be compared by meaning is compared by words, and the extraction says why.
 
         ``parameters`` are the request's (``labels``, ``target_language``). Raises ModelUnavailable for a template that
         cannot be answered without a model.

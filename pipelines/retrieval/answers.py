@@ -159,7 +159,7 @@ class _Answering:
         yield self._done("stop", grounded=bool(citations))
 
     def _without_model(self, reason: str) -> None:
-        self._degraded.append(Degradation(stage="chat", wanted="language model", used="extractive", reason=reason))
+        self._degraded.append(Degradation(stage="answer", wanted="language model", used="extractive", reason=reason))
 
     def _done(self, finish_reason: FinishReason, *, grounded: bool, model: ModelInfo | None = None) -> DoneEvent:
         return DoneEvent(

@@ -96,7 +96,7 @@ async def _rerank(
 
 
 def _not_reranked(reason: str) -> Degradation:
-    return Degradation(stage="rerank", wanted="reranker", used="retrieval order", reason=reason)
+    return Degradation(stage="answer", wanted="reranker", used="retrieval order", reason=reason)
 
 
 async def _with_neighbours(store: PassageStore, tenant: str, hits: Sequence[Hit]) -> tuple[Hit, ...]:

@@ -142,7 +142,7 @@ async def _rewrite_prompt(model: LanguageModel, request: ChatRequest, options: C
 
 
 def _not_rewritten(reason: str) -> Degradation:
-    return Degradation(stage="rewrite", wanted="language model", used="the words of both questions", reason=reason)
+    return Degradation(stage="answer", wanted="language model", used="the words of both questions", reason=reason)
 
 
 def _with_context(request: ChatRequest) -> str:

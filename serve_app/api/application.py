@@ -29,6 +29,8 @@ from serve_app.services import Services
 UPLOAD_PATHS = frozenset({"/v1/jobs", "/v1/audio/transcriptions", "/v1/audio/translations"})
 FORM_OVERHEAD_BYTES = 1 << 20
 """What a form may hold besides its file."""
+_BYTES_PER_CHARACTER = 6
+"""A character of JSON at its longest: ``\\u4e2d``."""
 _RESOURCES = (
     jobs, job_events, transcripts, recordings, search, collections, chat, text_skills, templates, transcriptions,
     embeddings, models, health,
@@ -67,6 +69,7 @@ def _add_layers(app: FastAPI, services: Services, proxy_sends_request_id: bool) 
     app.add_middleware(
         BodyLimitMiddleware,
         limit_bytes=limits.json_bytes,
+        text_bytes=limits.json_bytes + _BYTES_PER_CHARACTER * limits.text_characters,
         upload_paths=UPLOAD_PATHS,
         upload_bytes=limits.upload_bytes + FORM_OVERHEAD_BYTES,
     )

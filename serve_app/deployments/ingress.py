@@ -6,6 +6,7 @@ from ray import serve
 from starlette.types import ASGIApp
 
 from pipelines.jobs.submit import QueueLimits
+from serve_app.data_folder import prepare_data_folder
 from serve_app.metrics import RayMetrics, configure_logs
 from serve_app.ports import assemble_ports
 from serve_app.remote.stores import GuardedJobQueue, open_artifacts
@@ -22,6 +23,7 @@ class Ingress:
         from pipelines.jobs.dbos.queue import DbosJobQueue
 
         configure_logs(settings.log_level)
+        prepare_data_folder(settings.data)
         metrics = RayMetrics()
         guard = Guard(metrics)
         ports = assemble_ports(handles, settings, metrics, guard)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.jobs.ports import RecordingPorts
 from pipelines.language.understand import RecordingUnderstanding
+from serve_app.data_folder import prepare_data_folder
 from serve_app.metrics import MeasuringObserver, RayMetrics, configure_logs
 from serve_app.options import runner_options
 from serve_app.ports import assemble_ports, request_ports
@@ -24,6 +25,7 @@ class JobRunner:
         from pipelines.jobs.dbos.runner import DbosJobRunner
 
         configure_logs(settings.log_level)
+        prepare_data_folder(settings.data)
         metrics = RayMetrics()
         guard = Guard(metrics)
         ports = assemble_ports(handles, settings, metrics, guard)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from pipelines.ports.passages import CollectionReplacer, PassageStore
+from serve_app.data_folder import prepare_data_folder
 from serve_app.metrics import configure_logs
 from serve_app.settings import Settings
 
@@ -19,6 +20,7 @@ class PassageStoreDeployment:
         from pipelines.stores.qdrant_passages import QdrantPassageStore
 
         configure_logs(settings.log_level)
+        prepare_data_folder(settings.data)
         self._store: PassageStore = await QdrantPassageStore.open(
             settings.data.passages, api_key=settings.data.qdrant_api_key
         )

@@ -30,6 +30,8 @@ class CatalogueEntry:
     required: tuple[str, ...]
     """What must be there for the engine to load; a folder without them is incomplete."""
     description: str
+    native_punctuation: bool = False
+    """A recognizer whose text reads well as it is; the small ones of a family leave more to do."""
     gated: bool = False
     """The owner wants terms to be accepted: an account and a token are needed."""
 
@@ -38,7 +40,9 @@ _WHISPER_FILES = ("config.json", "preprocessor_config.json", "model.bin", "token
 _WHISPER_REQUIRED = ("config.json", "model.bin", "tokenizer.json")
 
 
-def _whisper(name: str, repository: str, revision: str, size_bytes: int, description: str) -> CatalogueEntry:
+def _whisper(
+    name: str, repository: str, revision: str, size_bytes: int, description: str, *, native_punctuation: bool = False
+) -> CatalogueEntry:
     return CatalogueEntry(
         name=name,
         role="asr",
@@ -50,6 +54,7 @@ def _whisper(name: str, repository: str, revision: str, size_bytes: int, descrip
         files=_WHISPER_FILES,
         required=_WHISPER_REQUIRED,
         description=description,
+        native_punctuation=native_punctuation,
     )
 
 
@@ -60,6 +65,7 @@ CATALOGUE: tuple[CatalogueEntry, ...] = (
         "0a363e9161cbc7ed1431c9597a8ceaf0c4f78fcf",
         1_621_000_000,
         "Whisper large-v3-turbo, 99 languages: what the gpu profile wants",
+        native_punctuation=True,
     ),
     _whisper(
         "small",
@@ -67,6 +73,7 @@ CATALOGUE: tuple[CatalogueEntry, ...] = (
         "536b0662742c02347bc0e980a01041f333bce120",
         486_000_000,
         "Whisper small, 99 languages: the best for a laptop",
+        native_punctuation=True,
     ),
     _whisper(
         "base",

@@ -20,7 +20,7 @@ from typing import Generic, Protocol, TypeVar
 
 import structlog
 
-from pipelines.domain.model import Degradation, ModelInfo, ModelRole
+from pipelines.domain.model import ROLE_STAGES, Degradation, ModelInfo, ModelRole
 from pipelines.errors import InvalidRequest, ModelError, ModelOutOfMemory, ModelUnavailable, RayScribeError
 from serve_app.metrics import MetricsSink
 from serve_app.settings import SHIPPED_FOLDER, DataSettings, ModelChoice
@@ -159,7 +159,7 @@ class ModelChain(Generic[EngineT]):
             self._left = _after(self._role, self._chain, loaded.choice)
             self._serving = await _serving(replace(loaded, fallback=fallback))
         log.warning("model_replaced", role=self._role, used=fallback.used, reason=error.message)
-        self._metrics.count("fallbacks", stage=self._role, used=fallback.used)
+        self._metrics.count("fallbacks", stage=ROLE_STAGES[self._role], used=fallback.used)
         if not serving.calls:
             await _close(serving.loaded.engine)
 
@@ -167,7 +167,10 @@ class ModelChain(Generic[EngineT]):
         wanted, used = _names(self._chain[0], choice)
         reason = f"{error.message} (since {datetime.now(UTC).isoformat(timespec='seconds')})"
         return Degradation(
-            stage=self._role, wanted=wanted, used=used, reason=f"{earlier.reason}; {reason}" if earlier else reason
+            stage=ROLE_STAGES[self._role],
+            wanted=wanted,
+            used=used,
+            reason=f"{earlier.reason}; {reason}" if earlier else reason,
         )
 
 
@@ -198,7 +201,9 @@ def _smaller_batch(role: ModelRole, wanted: object, info: ModelInfo) -> Degradat
     used = info.details.get("batch_size")
     if used == wanted:
         return None
-    return Degradation(stage=role, wanted=f"batches of {wanted}", used=f"batches of {used}", reason="out of memory")
+    return Degradation(
+        stage=ROLE_STAGES[role], wanted=f"batches of {wanted}", used=f"batches of {used}", reason="out of memory"
+    )
 
 
 async def _close(engine: object) -> None:
@@ -262,7 +267,7 @@ def require_backend(role: ModelRole, choice: ModelChoice, known: Collection[str]
 def _fallback(role: ModelRole, wanted: ModelChoice, used: ModelChoice, failures: list[str]) -> Degradation | None:
     if not failures:
         return None
-    return Degradation(stage=role, wanted=wanted.name, used=used.name, reason="; ".join(failures))
+    return Degradation(stage=ROLE_STAGES[role], wanted=wanted.name, used=used.name, reason="; ".join(failures))
 
 
 def require_folder(path: Path) -> Path:

@@ -17,6 +17,7 @@ from pipelines.fakes.passages import FakeReranker
 from pipelines.fakes.rehearsal import Rehearsal
 from pipelines.ports.models import Diarizer, Embedder, Reranker, Transcriber
 from serve_app.metrics import MetricsSink, NoMetrics
+from serve_app.models.catalogue import find
 from serve_app.models.chain import Loader, require_backend, require_folder
 from serve_app.settings import ModelChoice, ModelSettings, Settings
 
@@ -34,6 +35,7 @@ def transcriber_loaders(settings: ModelSettings, metrics: MetricsSink) -> dict[s
             compute_type=choice.compute_type,
             cpu_threads=settings.threads,
             batch_size=settings.batch_size,
+            native_punctuation=writes_punctuation(choice.name),
             demo=choice.demo,
             on_batch=lambda batch: _measure_batch(batch, metrics),
         )
@@ -112,6 +114,12 @@ def reranker_loaders(settings: ModelSettings) -> dict[str, Loader[Reranker]]:
     return {"bge-reranker": bge_reranker, "fake": fake}
 
 
+def writes_punctuation(name: str) -> bool:
+    """Say whether the catalogue knows a recognizer of this name as one whose text reads well as it is."""
+    entry = find(name)
+    return entry is not None and entry.native_punctuation
+
+
 def check_backends(settings: Settings) -> None:
     """Raise InvalidRequest for a chain that names an engine which its role does not have."""
     known: dict[ModelRole, tuple[ModelSettings, Collection[str]]] = {
@@ -143,7 +151,7 @@ def _measure_batch(batch: BatchStatistics, metrics: MetricsSink) -> None:
     metrics.observe("window_batch_seconds", batch.run_s)
     metrics.set("windows_waiting", batch.waiting)
     if batch.out_of_memory:
-        metrics.count("fallbacks", stage="asr", used="a smaller batch")
+        metrics.count("fallbacks", stage="transcribe", used="a smaller batch")
 
 
 def _rehearsal(choice: ModelChoice, path: Path) -> Rehearsal:

@@ -43,7 +43,7 @@ def example(tmp_path: Path) -> Template:
 
 
 async def test_the_example_answers_as_the_page_says(example: Template) -> None:
-    answer = await ExtractiveAnalyst().fill(example, INTERVIEW, {})
+    answer = (await ExtractiveAnalyst().fill(example, INTERVIEW, {})).answer
     assert answer == json.loads(blocks("json")[1])
 
 

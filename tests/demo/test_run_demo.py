@@ -23,7 +23,12 @@ VERSIONS = {
         "compute_type": "int8",
         "checkpoint_hash": "sha256:0123456789abcdef",
         "demo": True,
-        "fallback": {"stage": "asr", "wanted": "small", "used": "demo-asr", "reason": "small: it is not on disk"},
+        "fallback": {
+            "stage": "transcribe",
+            "wanted": "small",
+            "used": "demo-asr",
+            "reason": "small: it is not on disk",
+        },
     },
     "embedder": {"backend": "flag-embedding", "model": "all-MiniLM-L6-v2", "demo": False, "fallback": None},
 }

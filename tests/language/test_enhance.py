@@ -119,6 +119,14 @@ async def test_a_speech_model_that_punctuates_needs_no_cleaning() -> None:
     assert model.calls == []
 
 
+async def test_it_can_be_wanted_always_or_never() -> None:
+    asr = ModelInfo(role="asr", backend="chunkformer", name="punctuator", capabilities=("native_punctuation",))
+    always = await enhance_transcript(RAW, ports(None), asr=asr, wanted="always")
+    assert (always.skipped, always.transcript == RAW) == (None, False)
+    never = await enhance_transcript(RAW, ports(None), wanted="never")
+    assert (never.skipped, never.transcript) == ("it was not wanted (enhance: never)", RAW)
+
+
 async def test_silence_is_skipped() -> None:
     report = await enhance_transcript(SILENCE, ports(ScriptedLanguageModel()))
     assert report.skipped == "nothing was said"

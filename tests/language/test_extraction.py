@@ -46,9 +46,17 @@ class NoEmbedder:
 async def fill(template_id: str, transcript: Transcript, analyst: ExtractiveAnalyst | None = None) -> dict[str, Any]:
     template = CATALOG.get(template_id)
     parameters = {"labels": LABELS} if template.parameters else {}
-    answer = await (analyst or ExtractiveAnalyst(FakeEmbedder())).fill(template, transcript, parameters)
+    extraction = await (analyst or ExtractiveAnalyst(FakeEmbedder())).fill(template, transcript, parameters)
+    answer = extraction.answer
     Draft202012Validator(for_request(template.schema, parameters)).validate(answer)
     return dict(answer)
+
+
+async def test_without_its_embedder_it_says_that_words_were_compared() -> None:
+    extraction = await ExtractiveAnalyst(NoEmbedder()).fill(CATALOG.get("meeting_notes_v1"), MEETING, {})
+    [degradation] = extraction.degradations("understand")
+    assert (degradation.stage, degradation.used, degradation.reason) == ("understand", "bag of words", "gone")
+    assert (await ExtractiveAnalyst(FakeEmbedder()).fill(CATALOG.get("meeting_notes_v1"), MEETING, {})).by_words is None
 
 
 @pytest.mark.parametrize("template_id", EXTRACTIVE)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.batching import BatchStatistics, DynamicBatcher
-from pipelines.domain.model import Degradation, ModelInfo, ModelRole
+from pipelines.domain.model import ROLE_STAGES, Degradation, ModelInfo, ModelRole
 from pipelines.errors import ModelOutOfMemory, ModelUnavailable
 from serve_app.models.chain import ModelChain
 from serve_app.models.engines import _measure_batch
@@ -108,10 +108,10 @@ async def test_the_next_that_loads_and_fits_answers(
     assert await chain.call(Engine.say) == answers
     fallback = (await chain.info()).fallback
     assert fallback is not None
-    assert (fallback.stage, fallback.wanted, fallback.used) == (role, wanted, used)
+    assert (fallback.stage, fallback.wanted, fallback.used) == (ROLE_STAGES[role], wanted, used)
     assert "the batch did not fit (since 20" in fallback.reason
     assert [engine.closed for engine in shelf.loaded] == [True] * (len(shelf.loaded) - 1) + [False]
-    assert ("fallbacks", {"stage": role, "used": used}) in shelf.metrics.counted
+    assert ("fallbacks", {"stage": ROLE_STAGES[role], "used": used}) in shelf.metrics.counted
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ async def test_a_smaller_batch_is_shown_as_a_fallback() -> None:
     assert (await chain.info()).fallback is None
     shelf.loaded[0].batch_size = 2
     assert (await chain.info()).fallback == Degradation(
-        stage="asr", wanted="batches of 8", used="batches of 2", reason="out of memory"
+        stage="transcribe", wanted="batches of 8", used="batches of 2", reason="out of memory"
     )
 
 
@@ -188,4 +188,4 @@ async def test_a_halved_batch_is_counted() -> None:
         (1, False),
         (1, False),
     ]
-    assert metrics.counted.count(("fallbacks", {"stage": "asr", "used": "a smaller batch"})) == 3
+    assert metrics.counted.count(("fallbacks", {"stage": "transcribe", "used": "a smaller batch"})) == 3

@@ -178,7 +178,7 @@ async def test_a_rewriting_that_fails_costs_the_rewriting_alone(
     model = ScriptedLanguageModel([failure, "In May [1]."])
     got = await answer(ports(store, model), ask("When is the exam?", "In May.", "where?"))
     assert got.text == "In May [1]."
-    assert [(entry.stage, entry.reason) for entry in got.degraded] == [("rewrite", failure.message)]
+    assert [(entry.stage, entry.reason) for entry in got.degraded] == [("answer", failure.message)]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ async def test_a_rewriting_that_is_no_question_is_not_looked_up(
     model = ScriptedLanguageModel([reply, "In May [1]."])
     got = await answer(ports(store, model), ask("When is the exam?", "In May.", "where?"))
     assert got.question == "When is the exam? where?"
-    assert [entry.stage for entry in got.degraded] == ["rewrite"]
+    assert [entry.stage for entry in got.degraded] == ["answer"]
 
 
 async def test_what_a_model_thinks_is_not_looked_up(store: InMemoryPassageStore) -> None:
@@ -217,7 +217,7 @@ async def test_without_a_model_the_nearest_sentences_answer_and_it_is_said(store
     assert got.citations[0].start_s == 300
     assert got.usage is None
     [entry] = got.degraded
-    assert (entry.stage, entry.used, entry.reason) == ("chat", "extractive", "this deployment has no language model")
+    assert (entry.stage, entry.used, entry.reason) == ("answer", "extractive", "this deployment has no language model")
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.code)
@@ -382,7 +382,7 @@ async def test_the_oldest_of_a_long_conversation_gives_way_to_a_passage(
     prompt = model.calls[-1].messages
     assert len(prompt) == 2 + shown
     assert all(OLD not in message.content for call in model.calls for message in call.messages)
-    assert [entry.stage for entry in got.degraded] == ([] if shown else ["rewrite"])
+    assert [entry.stage for entry in got.degraded] == ([] if shown else ["answer"])
 
 
 async def test_a_message_that_the_model_refuses_to_count_does_not_fit(store: InMemoryPassageStore) -> None:
@@ -454,7 +454,7 @@ async def test_a_reranker_is_used_where_there_is_one(store: InMemoryPassageStore
     assert got.sources[0].hit.scores.rerank is not None
     assert "reranker" in got.versions
     missing = await answer(ports(store), ask("When is the exam?", rerank=True))
-    assert [entry.stage for entry in missing.degraded] == ["rerank", "chat"]
+    assert [entry.stage for entry in missing.degraded] == ["answer", "answer"]
 
 
 @pytest.mark.parametrize(

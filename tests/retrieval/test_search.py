@@ -128,7 +128,7 @@ async def test_without_a_reranker_the_search_says_so(
     )
     assert result.hits[0].passage.text == BIOLOGY[1]
     [degraded] = result.degraded
-    assert (degraded.stage, degraded.reason) == ("rerank", reason)
+    assert (degraded.stage, degraded.reason) == ("answer", reason)
 
 
 @pytest.mark.parametrize(

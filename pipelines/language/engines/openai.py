@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from pipelines.language.engines.openai_wire import ChunkReader, EventLines, chat
 
 _LETTERS_PER_TOKEN = 3.0
 """English has four and more; counted from above, because a prompt that is too long is refused whole."""
+_COUNT_AGAIN_AFTER_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +48,8 @@ class OpenAILanguageModel:
     def __init__(self, endpoint: Endpoint) -> None:
         """Make a client; nothing is sent. Proxies and keys of the environment are not looked at."""
         self._endpoint = endpoint
-        self._count_by_endpoint = True
+        self._count_again_s = 0.0
+        """Until then tokens are estimated: the endpoint could not count, or was away."""
         headers = {"authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {}
         timeout = httpx.Timeout(endpoint.first_token_timeout_s, connect=endpoint.connect_timeout_s)
         # No limit on connections: the callers bound how many calls are under way.
@@ -98,12 +101,12 @@ class OpenAILanguageModel:
         yield reader.last()
 
     async def count_tokens(self, text: str) -> int:
-        """Ask the endpoint (vLLM's ``/tokenize``) where it can say; otherwise estimate from above."""
-        if self._count_by_endpoint:
+        """Ask the endpoint (vLLM's ``/tokenize``) where it can say; otherwise, for a minute, estimate from above."""
+        if time.monotonic() >= self._count_again_s:
             try:
                 return await self._counted(text)
             except (ModelUnavailable, ModelError, DeadlineExceeded, KeyError, TypeError, ValueError):
-                self._count_by_endpoint = False
+                self._count_again_s = time.monotonic() + _COUNT_AGAIN_AFTER_S
         return estimate_tokens(text)
 
     async def info(self) -> ModelInfo:

@@ -65,12 +65,14 @@ class FasterWhisperTranscriber:
         cpu_threads: int = 2,
         batch_size: int = 8,
         max_waiting: int = 512,
+        native_punctuation: bool = False,
         demo: bool = False,
         fallback: Degradation | None = None,
         on_batch: Callable[[BatchStatistics], None] | None = None,
     ) -> Self:
         """Load the folder ``path``, hash it and decode once. Raises ModelUnavailable, ModelOutOfMemory.
 
+        ``native_punctuation``: the text of this model reads well as it is.
         ``device``: ``cpu``, ``cuda`` or ``auto``. ``compute_type`` ``default``: int8 on a CPU, float16 on a GPU.
         ``on_batch`` hears of every call of the model, in the event loop.
         """
@@ -82,7 +84,7 @@ class FasterWhisperTranscriber:
             max_waiting=max_waiting,
             on_batch=on_batch,
         )
-        info = await asyncio.to_thread(_describe, decoder, path, name)
+        info = await asyncio.to_thread(_describe, decoder, path, name, native_punctuation)
         info = replace(info, variant=variant, demo=demo, fallback=fallback)
         transcriber = cls(decoder, batcher, info)
         await transcriber._warm_up()
@@ -205,10 +207,12 @@ def run_translated(
         return decoder.run(requests)
 
 
-def _describe(decoder: WhisperDecoder, path: Path, name: str) -> ModelInfo:
+def _describe(decoder: WhisperDecoder, path: Path, name: str, native_punctuation: bool) -> ModelInfo:
     model = decoder.model.model
     options = TranscriptionOptions()
-    capabilities = ("word_timestamps", "language_detection", "translation", "native_punctuation")
+    capabilities: tuple[str, ...] = ("word_timestamps",)
+    capabilities += ("language_detection", "translation") if decoder.multilingual else ()
+    capabilities += ("native_punctuation",) if native_punctuation else ()
     return ModelInfo(
         role="asr",
         backend="faster-whisper",
@@ -218,7 +222,7 @@ def _describe(decoder: WhisperDecoder, path: Path, name: str) -> ModelInfo:
         checkpoint_hash=checkpoint_hash(path),
         compute_type=model.compute_type,
         device=model.device,
-        capabilities=capabilities if decoder.multilingual else ("word_timestamps", "native_punctuation"),
+        capabilities=capabilities,
         languages=() if decoder.multilingual else decoder.languages,
         memory_bytes=folder_bytes(path),
         details={

@@ -80,13 +80,19 @@ class EdgeMiddleware:
         self._metrics.observe("http_seconds", seconds, route=label)
 
 
+TEXT_PATHS = "/v1/text/"
+
+
 class BodyLimitMiddleware:
     """Refuses bodies that are too large, by their Content-Length before a byte is read, else while they come in."""
 
-    def __init__(self, app: ASGIApp, *, limit_bytes: int, upload_paths: frozenset[str], upload_bytes: int) -> None:
-        """``upload_paths`` take uploads of up to ``upload_bytes``; all others take ``limit_bytes``."""
+    def __init__(
+        self, app: ASGIApp, *, limit_bytes: int, text_bytes: int, upload_paths: frozenset[str], upload_bytes: int
+    ) -> None:
+        """Uploads may have ``upload_bytes``, bodies of text skills ``text_bytes``, others ``limit_bytes``."""
         self._app = app
         self._limit_bytes = limit_bytes
+        self._text_bytes = text_bytes
         self._upload_paths = upload_paths
         self._upload_bytes = upload_bytes
 
@@ -103,7 +109,9 @@ class BodyLimitMiddleware:
 
     def _limit_for(self, scope: Scope) -> int:
         is_form = Headers(scope=scope).get("content-type", "").lower().startswith("multipart/form-data")
-        return self._upload_bytes if is_form and scope["path"] in self._upload_paths else self._limit_bytes
+        if is_form and scope["path"] in self._upload_paths:
+            return self._upload_bytes
+        return self._text_bytes if scope["path"].startswith(TEXT_PATHS) else self._limit_bytes
 
 
 class _Exchange:

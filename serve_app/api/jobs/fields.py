@@ -9,7 +9,7 @@ from fastapi import Depends, Header, Path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipelines.domain.job import Feature, JobRequest
+from pipelines.domain.job import Enhance, Feature, JobRequest
 from pipelines.errors import InvalidRequest, NotAvailable, NotFound
 from serve_app.api.edge.requests import refuse_surrogates
 
@@ -90,6 +90,10 @@ class JobFields(BaseModel):
         default=None, pattern=NAME_PATTERN, description="A backend or model that `GET /v1/models` lists."
     )
     prompt: str | None = Field(default=None, max_length=2_000, description="Names and terms to expect.")
+    enhance: Enhance = Field(
+        default="auto",
+        description="Whether clean_transcript is rewritten; auto: unless the speech model writes punctuation itself.",
+    )
     target_language: str | None = Field(
         default=None, pattern=TARGET_PATTERN, description="Required with `translation`."
     )

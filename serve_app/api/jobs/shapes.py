@@ -70,6 +70,13 @@ class MetricsBody(BaseModel):
     dropped_spans: list[DroppedSpanBody] = []
 
 
+class EnhancementBody(BaseModel):
+    """Whether the transcript was made readable, and why not."""
+
+    ran: bool
+    reason: str | None
+
+
 class JobBody(BaseModel):
     """One job; what makes no sense for its kind is null or empty."""
 
@@ -95,6 +102,7 @@ class JobBody(BaseModel):
     results: dict[str, Any]
     versions: dict[str, Any]
     metrics: MetricsBody
+    enhancement: EnhancementBody | None = None
     degraded: list[DegradationBody]
     links: JobLinks
 
@@ -133,6 +141,7 @@ def job_body(job: Job, result: JobResult | None = None) -> JobBody:
         results=_results(result),
         versions=dict(result.versions) if result else {},
         metrics=MetricsBody(**to_plain(result.metrics if result else JobMetrics())),
+        enhancement=EnhancementBody(**to_plain(result.enhancement)) if result and result.enhancement else None,
         degraded=[DegradationBody(**to_plain(entry)) for entry in (result.degraded if result else ())],
         links=_links(job),
     )

@@ -198,7 +198,9 @@ def _fallbacks(services: Services, models: Mapping[str, ModelInfo | None]) -> li
     found = [_degradation(info) for info in models.values() if info and info.fallback]
     if services.language_model is None:
         found.append(
-            DegradationBody(stage="llm", wanted="a language model", used="extractive", reason="none is configured")
+            DegradationBody(
+                stage="understand", wanted="a language model", used="extractive", reason="none is configured"
+            )
         )
     return found
 

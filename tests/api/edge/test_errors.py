@@ -38,7 +38,6 @@ class TaskError(errors.QueueFull):
         (errors.AudioDamaged("m"), 415, "invalid_request_error", "audio_damaged"),
         (errors.AudioTooShort("m"), 422, "invalid_request_error", "audio_too_short"),
         (errors.QueueFull("m"), 429, "rate_limit_error", "queue_full"),
-        (errors.RateLimited("m"), 429, "rate_limit_error", "rate_limited"),
         (errors.ModelUnavailable("m"), 503, "server_error", "model_unavailable"),
         (errors.PassageStoreUnavailable("m"), 503, "server_error", "passage_store_unavailable"),
         (errors.CollectionDamaged("m"), 503, "server_error", "collection_damaged"),

@@ -23,7 +23,7 @@ class LoadingTranscriber(FakeTranscriber):
 
 class FallenBackTranscriber(FakeTranscriber):
     async def info(self) -> ModelInfo:
-        fallback = Degradation(stage="asr", wanted="large-v3-turbo", used="demo-asr", reason="not on disk")
+        fallback = Degradation(stage="transcribe", wanted="large-v3-turbo", used="demo-asr", reason="not on disk")
         return ModelInfo(role="asr", backend="faster-whisper", name="demo-asr", path="/secret/path", fallback=fallback)
 
 
@@ -89,7 +89,7 @@ async def test_detailed_tells_all_an_operator_asks_first(world: World) -> None:
 
     assert body["status"] == "degraded"
     assert body["degraded"] == [
-        {"stage": "llm", "wanted": "a language model", "used": "extractive", "reason": "none is configured"}
+        {"stage": "understand", "wanted": "a language model", "used": "extractive", "reason": "none is configured"}
     ]
     assert {model["role"] for model in body["models"]} == {"asr", "diarizer", "embedder"}
     assert body["deployments"][0] == {"name": "Transcriber", "status": "HEALTHY", "replicas": 1, "message": ""}

@@ -142,8 +142,17 @@ async def test_wrong_requests_are_named(skilled: World, skill: str, fields: dict
     assert response.json()["error"]["param"] == param
 
 
-async def test_a_text_of_five_megabytes_is_too_large(skilled: World) -> None:
-    assert (await apply(skilled, "entities", text="word " * 1_000_000)).status_code == 413
+async def test_a_text_may_have_as_many_characters_as_the_settings_say(skilled: World) -> None:
+    """Whatever they take as bytes: the limit of a body would otherwise come first."""
+    assert skilled.services.settings.limits.text_characters == 1_000_000
+    longest = "\u4e2d" * 999_999 + "."
+    assert (await apply(skilled, "entities", text=longest)).status_code == 200
+    refused = await apply(skilled, "entities", text=longest + "x")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (413, "too_large")
+
+
+async def test_a_text_of_eight_megabytes_is_too_large(skilled: World) -> None:
+    assert (await apply(skilled, "entities", text="word " * 1_600_000)).status_code == 413
 
 
 async def test_a_profile_without_skills_says_so(world: World) -> None:

@@ -62,7 +62,7 @@ def test_whatever_the_grammar_allows_fits_the_schema(template: Template) -> None
 @pytest.mark.parametrize("template", [t for t in TEMPLATES if t.extractive], ids=lambda template: template.id)
 async def test_the_grammar_allows_a_real_answer(template: Template) -> None:
     schema = for_model(for_request(template.schema, PARAMETERS))
-    answer = await ExtractiveAnalyst().fill(template, SUPPORT_CALL, PARAMETERS)
+    answer = (await ExtractiveAnalyst().fill(template, SUPPORT_CALL, PARAMETERS)).answer
     asked = {name: value for name, value in answer.items() if name in schema["properties"]}  # type: ignore[operator]
     guided = matcher(schema)
     text = json.dumps(asked, ensure_ascii=False)

@@ -152,11 +152,18 @@ async def test_an_endpoint_that_does_not_take_the_question_what_it_serves_is_una
 
 
 @pytest.mark.parametrize("status", [404, 400, 422])
-async def test_without_a_tokenizer_route_tokens_are_estimated_and_it_is_not_asked_again(
-    endpoint: ChatEndpoint, status: int
+async def test_without_a_tokenizer_route_tokens_are_estimated_and_it_is_asked_again_after_a_while(
+    endpoint: ChatEndpoint, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    endpoint.tokenizes, endpoint.not_tokenizing = False, status
     async with client(endpoint) as model:
+        counted = await model.count_tokens("a cell")
+        endpoint.tokenizes, endpoint.not_tokenizing = False, status
+        monkeypatch.setattr("pipelines.language.engines.openai._COUNT_AGAIN_AFTER_S", 0.0)
+        assert await model.count_tokens("a cell") == estimate_tokens("a cell") != counted
+        endpoint.tokenizes = True
+        assert await model.count_tokens("a cell") == counted
+        endpoint.tokenizes = False
+        monkeypatch.setattr("pipelines.language.engines.openai._COUNT_AGAIN_AFTER_S", 60.0)
         assert await model.count_tokens("a cell") == estimate_tokens("a cell")
         endpoint.tokenizes = True
         assert await model.count_tokens("a cell") == estimate_tokens("a cell")
