@@ -155,18 +155,19 @@ async def test_an_endpoint_that_does_not_take_the_question_what_it_serves_is_una
 async def test_without_a_tokenizer_route_tokens_are_estimated_and_it_is_asked_again_after_a_while(
     endpoint: ChatEndpoint, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    text = "mitochondria " * 20
     async with client(endpoint) as model:
-        counted = await model.count_tokens("a cell")
+        counted = await model.count_tokens(text)
         endpoint.tokenizes, endpoint.not_tokenizing = False, status
         monkeypatch.setattr("pipelines.language.engines.openai._COUNT_AGAIN_AFTER_S", 0.0)
-        assert await model.count_tokens("a cell") == estimate_tokens("a cell") != counted
+        assert await model.count_tokens(text) == estimate_tokens(text) != counted
         endpoint.tokenizes = True
-        assert await model.count_tokens("a cell") == counted
+        assert await model.count_tokens(text) == counted
         endpoint.tokenizes = False
         monkeypatch.setattr("pipelines.language.engines.openai._COUNT_AGAIN_AFTER_S", 60.0)
-        assert await model.count_tokens("a cell") == estimate_tokens("a cell")
+        assert await model.count_tokens(text) == estimate_tokens(text)
         endpoint.tokenizes = True
-        assert await model.count_tokens("a cell") == estimate_tokens("a cell")
+        assert await model.count_tokens(text) == estimate_tokens(text)
 
 
 def test_estimates_err_on_the_safe_side() -> None:
