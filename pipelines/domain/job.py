@@ -224,8 +224,9 @@ class JobEvent:
     id: int
     type: EventType
     data: Mapping[str, object] = field(default_factory=dict)
-    """JSON-able. ``stage``: stage, progress. ``failed``: the error. ``window``: start_s, end_s, and where its text is
-    kept (artifact, window), since the job database holds no words; ``read_job.job_events`` puts the text there."""
+    """JSON-able. ``stage``: stage, progress, and of recordings waiting_s. ``failed``: the error. ``window``: start_s,
+    end_s, and where its text is kept (artifact, window), since the job database holds no words; ``result.job_events``
+    puts the text there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ order of steps changes what a replay means: raise ``stage_plan.WORKFLOW_VERSION`
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
 from pipelines.domain.job import NewJob, Stage
 from pipelines.domain.transcript import WindowTranscript
@@ -21,6 +22,7 @@ from pipelines.jobs.stages import RecordingStages
 from pipelines.ports.jobs import StepRunner
 
 StepResult = Mapping[str, object]
+ResultT = TypeVar("ResultT")
 
 
 async def process_recording(
@@ -57,13 +59,16 @@ class _JobRun:
         self._duration_s: float | None = None
 
     async def run(self) -> str:
-        prepared = await self._stage(Stage.PREPARE, self._stages.prepare)
+        prepared = await self._limited(None, lambda: self._stage(Stage.PREPARE, self._stages.prepare))
         duration_s = prepared["duration_s"]
         self._duration_s = float(duration_s) if isinstance(duration_s, int | float) else None
-        limit_s = self._options.timeout_s(self._duration_s)
+        return await self._limited(self._duration_s, self._run_prepared)
+
+    async def _limited(self, duration_s: float | None, body: Callable[[], Awaitable[ResultT]]) -> ResultT:
+        limit_s = self._options.timeout_s(duration_s)
         try:
             async with self._clock.limit(limit_s):
-                return await self._run_prepared()
+                return await body()
         except TimeoutError:
             error = DeadlineExceeded(f"the job worked for longer than {limit_s:.0f} s")
             raise JobFailed(failure_of(error, self._progress.stage)) from None
@@ -99,18 +104,22 @@ class _JobRun:
             if stage is Stage.PREPARE:
                 await self._steps.emit("started", {})
             self._progress.start(stage)
-            await self._emit("stage")
+            await self._emit("stage", waiting_s=self._waiting_s)
             result = await self._clock.wait_out(body)
             self._progress.advance(stage, 1.0)
             if self._progress.stage is not None:
-                await self._emit("stage")
-            return {**result, "waiting_s": round(self._clock.waiting_s, 3)}
+                await self._emit("stage", waiting_s=self._waiting_s)
+            return {**result, "waiting_s": self._waiting_s}
 
         result = await self._step(stage.value, stage, announced)
         self._progress.advance(stage, 1.0)  # a replay returns without running the body
         waited_s = result.get("waiting_s")
         self._clock.restore(waited_s if isinstance(waited_s, int | float) else 0.0)
         return result
+
+    @property
+    def _waiting_s(self) -> float:
+        return round(self._clock.waiting_s, 3)
 
     async def _step(self, name: str, stage: Stage | None, body: Callable[[], Awaitable[StepResult]]) -> StepResult:
         try:

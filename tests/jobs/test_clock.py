@@ -31,7 +31,7 @@ from pipelines.jobs.failure import JobFailed
 from pipelines.jobs.ports import ProcessingOptions, RecordingPorts
 from pipelines.jobs.run import job_flows, run_job
 from pipelines.jobs.stage_records import load_result
-from tests.jobs.recordings import new_job
+from tests.jobs.recordings import fake_ports, new_job
 
 RAW = Feature.RAW_TRANSCRIPT
 JOBS, WINDOWS = 16, 48
@@ -329,6 +329,26 @@ class TestManyJobs:
         with pytest.raises(JobFailed) as caught:
             await run_jobs(Hanging(), jobs=1, timeout_base_s=0.5, timeout_factor=0.0)
         assert (caught.value.failure.code, caught.value.failure.stage) == ("deadline_exceeded", "transcribe")
+
+    async def test_a_recording_whose_headers_nobody_can_read_in_time_ends_by_the_limit_too(self) -> None:
+        class HangingReader(WindowReader):
+            async def probe(self, upload: Upload) -> Recording:
+                await asyncio.sleep(0.05)
+                raise DeadlineExceeded("no answer", None, 0.01)
+
+        ports = RecordingPorts(reader=HangingReader(), transcriber=FakeTranscriber(), artifacts=InMemoryArtifactStore())
+        options = ProcessingOptions(timeout_base_s=0.5, timeout_factor=0.0)
+        async with asyncio.timeout(60):
+            with pytest.raises(JobFailed) as caught:
+                await run_job(job_flows(ports, None, options), new_job(RAW), InMemoryStepRunner())
+        assert (caught.value.failure.code, caught.value.failure.stage) == ("deadline_exceeded", "prepare")
+
+    async def test_a_stage_tells_what_the_job_has_waited(self) -> None:
+        ports, steps = await fake_ports(transcriber=CrowdedTranscriber(holds=1, begins_at=2)), InMemoryStepRunner()
+        await run_job(job_flows(ports), new_job(RAW, Feature.INDEX), steps)
+        told = [data["waiting_s"] for kind, data in steps.events if kind == "stage"]
+        assert told[0] == 0.0
+        assert told[-1] == steps.results["transcribe"]["waiting_s"] != 0.0
 
     async def test_what_was_waited_before_a_crash_is_remembered(self) -> None:
         job, artifacts = new_job(RAW), InMemoryArtifactStore()
