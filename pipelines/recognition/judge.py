@@ -1,16 +1,20 @@
-"""Does a decoded window look wrong, and which speech has no text?"""
+"""Does a decoded window look wrong, which speech has no text, and what is left of a loop?"""
 
+import re
 import zlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from enum import StrEnum
 
-from pipelines.domain.audio import TimeSpan
+from pipelines.domain.audio import TimeSpan, WindowingOptions
 from pipelines.domain.transcript import DroppedSpan, Segment, TranscriptionOptions, WindowTranscript
 
 MIN_SPEECH_S = 0.5
 """Less detected speech than this may well have no words."""
-MIN_UNTRANSCRIBED_S = 3.0
-"""Beside text, so much detected speech without any means that the model stopped early (spans are padded)."""
+_MIN_LOOP = 4
+"""So often in a row, in a text that is judged to repeat itself, is a loop and no habit of speech."""
+_LONGEST_LOOP = 60
+"""Words (characters, where words have no spaces between them) of the longest loop that is looked for."""
 
 
 class Verdict(StrEnum):
@@ -39,10 +43,9 @@ def judge_window(
     avg_logprob: float,
     no_speech_prob: float,
     speech: Sequence[TimeSpan],
-    segments: Sequence[Segment],
     options: TranscriptionOptions,
 ) -> Verdict:
-    """Judge one decoding of a window in which the detector heard ``speech``, and that gave ``text`` in ``segments``."""
+    """Judge one decoding of a window in which the detector heard ``speech``, and that gave ``text``."""
     guessing = avg_logprob < options.log_prob_threshold
     unheard = no_speech_prob > options.no_speech_threshold
     if unheard and (guessing or not text.strip()):
@@ -51,48 +54,121 @@ def judge_window(
         return Verdict.REPETITION
     if guessing:
         return Verdict.UNLIKELY
-    if longest_untranscribed_s(speech, segments) >= (MIN_UNTRANSCRIBED_S if text.strip() else MIN_SPEECH_S):
+    if not text.strip() and any(span.duration_s >= MIN_SPEECH_S for span in speech):
         return Verdict.NO_TEXT
     return Verdict.GOOD
 
 
-def longest_untranscribed_s(speech: Iterable[TimeSpan], segments: Iterable[Segment]) -> float:
-    """Return the longest stretch of detected speech, in seconds, in which no segment lies."""
-    texts = sorted((segment.start_s, segment.end_s) for segment in segments)
-    longest_s = 0.0
-    for span in speech:
-        reached_s = span.start_s
-        for start_s, end_s in texts:
-            if end_s > reached_s and start_s < span.end_s:
-                longest_s = max(longest_s, start_s - reached_s)
-                reached_s = end_s
-        longest_s = max(longest_s, span.end_s - reached_s)
-    return longest_s
-
-
 def compression_ratio(text: str) -> float:
-    """Bytes of the text ÷ bytes after zlib: about 1 for a sentence, above 2.4 for a loop; 0 for no text."""
-    encoded = text.encode()
+    """Characters of the text ÷ bytes after zlib: about 1 for a sentence, above 2.4 for a loop; 0 for no text.
+
+    Each distinct character counts as one byte, whatever UTF-8 needs for it: Whisper's own measure, in bytes, takes a
+    Hindi, Tamil or Georgian sentence for a loop. In Latin script both are the same.
+    """
+    numbers = {character: number % 256 for number, character in enumerate(dict.fromkeys(text))}
+    encoded = bytes(numbers[character] for character in text)
     return len(encoded) / len(zlib.compress(encoded)) if encoded else 0.0
 
 
-MIN_DROPPED_S = 0.5
+def collapse_loops(segments: Sequence[Segment]) -> tuple[Segment, ...]:
+    """Say once what is said at least four times in a row: whole segments, and words within a segment."""
+    kept = _without_loops([segment.text for segment in segments])
+    return tuple(_collapsed(segments[place]) for place in kept)
+
+
+def _collapsed(segment: Segment) -> Segment:
+    pieces = re.findall(r"\s*\S+", segment.text)
+    if len(segment.text) > 20 * len(pieces):  # no language has words of 20 letters: it writes no spaces
+        pieces = list(segment.text)
+    kept = _without_loops([piece.strip() for piece in pieces])
+    if len(kept) == len(pieces):
+        return segment
+    words = [segment.words[place] for place in _without_loops([word.text for word in segment.words])]
+    text = "".join(pieces[place] for place in kept).strip()
+    return replace(segment, text=text, words=tuple(words), end_s=words[-1].end_s if words else segment.end_s)
+
+
+def _without_loops(items: Sequence[str]) -> list[int]:
+    """Return the places that are left when each loop is cut to its first round."""
+    kept: list[int] = []
+    place = 0
+    while place < len(items):
+        length, rounds = _loop_at(items, place)
+        kept += range(place, place + length)
+        place += length * rounds
+    return kept
+
+
+def _loop_at(items: Sequence[str], place: int) -> tuple[int, int]:
+    """Return the length of the shortest loop that begins here, and its rounds; (1, 1) where there is none."""
+    for length in range(1, min(_LONGEST_LOOP, (len(items) - place) // _MIN_LOOP) + 1):
+        first = items[place : place + length]
+        rounds = 1
+        while items[place + rounds * length : place + (rounds + 1) * length] == first:
+            rounds += 1
+        if rounds >= _MIN_LOOP:
+            return length, rounds
+    return 1, 1
+
+
+def uncovered_speech(speech: Iterable[TimeSpan], segments: Iterable[Segment]) -> list[TimeSpan]:
+    """Return the stretches of detected speech in which no segment lies; pieces of one span count as one."""
+    texts = sorted((segment.start_s, segment.end_s) for segment in segments)
+    return [hole for span in _whole_spans(speech) for hole in _holes(span, texts)]
 
 
 def find_dropped_speech(
-    window: WindowTranscript, speech: Sequence[TimeSpan], options: TranscriptionOptions
+    window: WindowTranscript,
+    speech: Sequence[TimeSpan],
+    options: TranscriptionOptions,
+    windowing: WindowingOptions | None = None,
 ) -> tuple[DroppedSpan, ...]:
-    """Return the speech of one window, at least 0.5 s long, that no kept segment overlaps, and why.
+    """Return the stretches of one window's speech, at least 0.5 s long, that have no word, and why.
 
-    ``speech`` is what the detector heard there. Windows do not overlap, so that no other window's text can lie in it.
+    ``speech`` is what the detector heard there, with the padding and the pauses that ``windowing`` lets it include:
+    these are taken for silence. Windows do not overlap, so that no other window's text can lie in it.
     """
-    kept = [TimeSpan(start_s=segment.start_s, end_s=segment.end_s) for segment in window.segments]
+    windowing = windowing or WindowingOptions()
     reason = _reason(window, options)
+    texts = sorted((part.start_s, part.end_s) for segment in window.segments for part in (segment.words or (segment,)))
     return tuple(
-        DroppedSpan(start_s=span.start_s, end_s=span.end_s, reason=reason)
-        for span in speech
-        if span.duration_s >= MIN_DROPPED_S and not any(span.overlap_s(segment) > 0 for segment in kept)
+        DroppedSpan(start_s=hole.start_s, end_s=hole.end_s, reason=reason)
+        for span in _whole_spans(speech)
+        for hole in _holes(span, texts)
+        if hole.duration_s - _silence_s(hole, span, windowing) >= MIN_SPEECH_S - 1e-9
     )
+
+
+def _silence_s(hole: TimeSpan, span: TimeSpan, windowing: WindowingOptions) -> float:
+    """Return how much of a hole the detector may have taken for speech only because speech is near."""
+    if hole == span:
+        return 0.0
+    at_edge = hole.start_s == span.start_s or hole.end_s == span.end_s
+    return (windowing.speech_pad_ms if at_edge else windowing.min_silence_duration_ms) / 1000
+
+
+def _whole_spans(speech: Iterable[TimeSpan]) -> list[TimeSpan]:
+    whole: list[TimeSpan] = []
+    for span in sorted(speech, key=lambda span: span.start_s):
+        if whole and span.start_s <= whole[-1].end_s:
+            whole[-1] = TimeSpan(start_s=whole[-1].start_s, end_s=max(span.end_s, whole[-1].end_s))
+        else:
+            whole.append(span)
+    return whole
+
+
+def _holes(span: TimeSpan, texts: Iterable[tuple[float, float]]) -> list[TimeSpan]:
+    holes: list[TimeSpan] = []
+    reached_s = span.start_s
+    for start_s, end_s in texts:
+        if end_s <= reached_s or start_s >= span.end_s:
+            continue
+        if start_s > reached_s:
+            holes.append(TimeSpan(start_s=reached_s, end_s=start_s))
+        reached_s = end_s
+    if reached_s < span.end_s:
+        holes.append(TimeSpan(start_s=reached_s, end_s=span.end_s))
+    return holes
 
 
 def _reason(window: WindowTranscript, options: TranscriptionOptions) -> str:

@@ -244,7 +244,7 @@ class _Run:
             speech_s=self.extent.speech_s,
             windows=len(windows),
             redecoded_windows=sum(window.redecoded for window in windows),
-            dropped_spans=_dropped(self._waves.windows, self._options),
+            dropped_spans=_dropped(self._waves.windows, self._options, self._windowing),
             confidence=mean_confidence(transcript),
             warnings=self.extent.warnings,
         )
@@ -273,9 +273,13 @@ def _known_language(options: TranscriptionOptions, model: ModelInfo) -> str | No
     return options.language or (model.languages[0] if len(model.languages) == 1 else None)
 
 
-def _dropped(windows: Iterable[FinishedWindow], options: TranscriptionOptions) -> tuple[DroppedSpan, ...]:
+def _dropped(
+    windows: Iterable[FinishedWindow], options: TranscriptionOptions, windowing: WindowingOptions
+) -> tuple[DroppedSpan, ...]:
     return tuple(
-        span for finished in windows for span in find_dropped_speech(finished.transcript, finished.speech, options)
+        span
+        for finished in windows
+        for span in find_dropped_speech(finished.transcript, finished.speech, options, windowing)
     )
 
 

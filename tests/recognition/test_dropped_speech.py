@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
 from pipelines.domain.audio import TimeSpan
-from pipelines.domain.transcript import DroppedSpan, Segment, TranscriptionOptions, WindowTranscript
+from pipelines.domain.transcript import DroppedSpan, Segment, TranscriptionOptions, WindowTranscript, Word
 from pipelines.recognition.judge import find_dropped_speech
 
 
@@ -31,12 +33,24 @@ def dropped(found: WindowTranscript, *speech: tuple[float, float]) -> list[tuple
     return [(span.start_s, span.end_s, span.reason) for span in result]
 
 
-def test_speech_that_a_segment_touches_is_not_dropped() -> None:
-    assert dropped(window((1.0, 3.0)), (0.5, 3.5), (2.9, 8.0)) == []
+def test_padding_and_pauses_are_not_dropped_speech() -> None:
+    assert dropped(window((1.4, 3.0), (3.9, 6.0)), (1.0, 6.8)) == []
 
 
-def test_speech_without_a_segment_is_dropped_from_half_a_second_on() -> None:
+def test_speech_without_a_word_is_dropped_from_half_a_second_on_wherever_it_lies() -> None:
     assert dropped(window((1.0, 3.0)), (1.0, 3.0), (5.0, 5.4), (6.0, 6.5)) == [(6.0, 6.5, "no_text")]
+    assert dropped(window((1.9, 3.0), (4.0, 6.0)), (1.0, 7.0)) == [
+        (1.0, 1.9, "no_text"),
+        (3.0, 4.0, "no_text"),
+        (6.0, 7.0, "no_text"),
+    ]
+
+
+def test_words_say_better_than_their_segment_what_is_covered() -> None:
+    said = window((1.0, 9.0))
+    words = tuple(Word(text="word", start_s=start_s, end_s=start_s + 0.5) for start_s in (1.0, 2.0, 8.5))
+    said = replace(said, segments=(replace(said.segments[0], words=words),))
+    assert dropped(said, (1.0, 5.0), (5.0, 9.0)) == [(2.5, 8.5, "no_text")]
 
 
 def test_a_segment_that_only_abuts_does_not_count() -> None:

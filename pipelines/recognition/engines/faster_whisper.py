@@ -1,7 +1,8 @@
 """Transcriber over a CTranslate2 Whisper folder, as faster-whisper loads it, with our own dynamic batching.
 
 Text is decoded with timestamp tokens; words, where asked for, are aligned afterwards. A window whose decoding looks
-wrong is decoded again: without timestamp tokens, then hotter and hotter, until it looks right.
+wrong is decoded again: without timestamp tokens, then hotter and hotter, until it looks right. Speech that is left
+without text is decoded by itself. What one decoding says of a stretch is never lost because another says nothing.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ import numpy as np
 
 from pipelines.batching import BatchStatistics, DynamicBatcher
 from pipelines.checkpoints import checkpoint_hash, folder_bytes
-from pipelines.domain.audio import SAMPLE_RATE_HZ, Window
+from pipelines.domain.audio import SAMPLE_RATE_HZ, TimeSpan, Window
 from pipelines.domain.model import Degradation, ModelInfo
 from pipelines.domain.samples import Samples
 from pipelines.domain.transcript import LanguageGuess, Segment, TranscriptionOptions, WindowTranscript, Word
@@ -29,11 +30,25 @@ from pipelines.recognition.engines.whisper_decoding import (
     LanguageRequest,
     WhisperDecoder,
 )
-from pipelines.recognition.judge import Verdict, compression_ratio, judge_window
-from pipelines.recognition.stitch import TimedText, split_words, to_segments
+from pipelines.recognition.judge import (
+    MIN_SPEECH_S,
+    Verdict,
+    collapse_loops,
+    compression_ratio,
+    judge_window,
+    uncovered_speech,
+)
+from pipelines.recognition.stitch import TimedText, in_order, split_words, to_segments
 
 _SILENT_PEAK = 4
 """Samples that never leave ±4 are digital silence: no model is asked."""
+_MIN_RESUMED_S = 0.8
+"""After the model said "go on from here" so much detected speech is decoded by itself: less may be its padding,
+in which models hear "You"."""
+_MIN_STOPPED_S = 3.0
+"""And so much where it said nothing: its times are rough, and a pause in a sentence is no loss."""
+_MOST_STRETCHES = 8
+"""Of one window are decoded by themselves: what has more holes is no speech."""
 
 Batcher = DynamicBatcher[DecodingRequest | LanguageRequest, Decoding | LanguageGuess]
 
@@ -43,6 +58,8 @@ class _Judged:
     decoding: Decoding
     segments: tuple[Segment, ...]
     verdict: Verdict
+    extended: bool = False
+    """Segments of other decodings were added."""
 
 
 class FasterWhisperTranscriber:
@@ -97,9 +114,15 @@ class FasterWhisperTranscriber:
         if features is None:
             return _empty_transcript(window, options.language or self.decoder.languages[0])
         first = await self._decode(features, window, options, temperature=options.temperatures[0], timestamps=True)
-        if not first.verdict.suspicious or len(options.temperatures) == 1:
+        if len(options.temperatures) == 1:
             return _transcript(first, window, redecoded=False)
-        return _transcript(await self._decode_again(first, features, window, options), window, redecoded=True)
+        attempts = [first]
+        if first.verdict.suspicious:
+            attempts += await self._decode_again(first, features, window, options)
+        best = await self._decode_rest(_best(attempts), features, window, options)
+        for other in attempts:
+            best = _with_uncovered(best, other, window)
+        return _transcript(best, window, redecoded=len(attempts) > 1 or best.extended)
 
     async def detect_language(self, window: Window) -> LanguageGuess:
         """Guess one window's language; see Transcriber.detect_language."""
@@ -153,24 +176,42 @@ class FasterWhisperTranscriber:
             avg_logprob=decoding.avg_logprob,
             no_speech_prob=decoding.no_speech_prob,
             speech=window.speech,
-            segments=segments,
             options=options,
         )
         return _Judged(decoding=decoding, segments=segments, verdict=verdict)
 
     async def _decode_again(
         self, first: _Judged, features: Features, window: Window, options: TranscriptionOptions
-    ) -> _Judged:
-        """Try other ways until one looks right; otherwise return the likeliest that does not repeat itself."""
-        attempts = [first]
+    ) -> list[_Judged]:
+        """Try other ways until one looks right, or says again what an earlier one said: people read lists aloud."""
+        attempts: list[_Judged] = []
         ways = [(options.temperatures[0], False), *((temperature, True) for temperature in options.temperatures[1:])]
         for temperature, timestamps in ways:
             attempt = await self._decode(features, window, options, temperature=temperature, timestamps=timestamps)
-            if not attempt.verdict.suspicious:
-                return attempt
+            said = {earlier.decoding.text for earlier in (first, *attempts)}
             attempts.append(attempt)
-        usable = [attempt for attempt in attempts if attempt.verdict is not Verdict.REPETITION]
-        return max(usable or attempts, key=lambda attempt: (bool(attempt.segments), attempt.decoding.avg_logprob))
+            if not attempt.verdict.suspicious or (attempt.verdict is Verdict.REPETITION and _is_list(attempt, said)):
+                break
+        return attempts
+
+    async def _decode_rest(
+        self, judged: _Judged, features: Features, window: Window, options: TranscriptionOptions
+    ) -> _Judged:
+        """Decode the speech that has no text: where the model stopped early, and whole spans that it passed over."""
+        if judged.verdict is Verdict.NO_SPEECH or not judged.segments:
+            return judged
+        options = replace(options, language=judged.decoding.language)
+        waiting = _unwritten(judged, window)[:_MOST_STRETCHES]
+        while waiting:
+            part = _part(window, waiting.pop(0))
+            own = features[:, round((part.start_s - window.start_s) * 100) : round((part.end_s - window.start_s) * 100)]
+            more = await self._decode(own, part, options, temperature=options.temperatures[0], timestamps=True)
+            if more.verdict is not Verdict.GOOD or not more.segments:
+                continue
+            judged = _with_uncovered(judged, more, window)
+            if more.decoding.resume_s:  # so that the rest is shorter each time
+                waiting = [*_unwritten(more, part), *waiting]
+        return judged
 
     async def _warm_up(self) -> None:
         second = (np.random.default_rng(0).standard_normal(SAMPLE_RATE_HZ) * 300).astype(np.int16)
@@ -282,15 +323,88 @@ def _confidence(decoding: Decoding) -> float:
     return round(min(1.0, math.exp(decoding.avg_logprob)), 4)
 
 
+def _is_list(attempt: _Judged, said: set[str]) -> bool:
+    return attempt.decoding.text in said and collapse_loops(attempt.segments) == attempt.segments
+
+
+def _best(attempts: Sequence[_Judged]) -> _Judged:
+    """Return the last attempt if it looks right; otherwise the likeliest that has text and does not repeat itself."""
+    last = attempts[-1]
+    if not last.verdict.suspicious:
+        return last
+    return max(
+        attempts,
+        key=lambda attempt: (
+            bool(attempt.segments),
+            attempt.verdict is not Verdict.REPETITION or collapse_loops(attempt.segments) == attempt.segments,
+            attempt.decoding.avg_logprob,
+        ),
+    )
+
+
+def _unwritten(judged: _Judged, window: Window) -> list[TimeSpan]:
+    """Return the stretches of speech that are worth a decoding of their own."""
+    resume_s = judged.decoding.resume_s
+    resumed_s = window.end_s if resume_s is None else window.start_s + resume_s
+    found = []
+    for hole in uncovered_speech(window.speech, judged.segments):
+        whole = hole.duration_s >= MIN_SPEECH_S and any(
+            hole.start_s <= span.start_s and span.end_s <= hole.end_s and span.duration_s >= MIN_SPEECH_S
+            for span in window.speech
+        )
+        stopped = hole.end_s - max(hole.start_s, resumed_s - 0.1) >= _MIN_RESUMED_S
+        if whole or stopped or hole.duration_s >= _MIN_STOPPED_S:
+            found.append(hole)
+    return found
+
+
+def _part(window: Window, span: TimeSpan) -> Window:
+    speech = tuple(
+        TimeSpan(start_s=max(heard.start_s, span.start_s), end_s=min(heard.end_s, span.end_s))
+        for heard in window.speech
+        if heard.overlap_s(span) > 0
+    )
+    return Window(index=window.index, start_s=span.start_s, end_s=span.end_s, speech=speech, samples=None)
+
+
+def _with_uncovered(judged: _Judged, other: _Judged, window: Window) -> _Judged:
+    """Add what another decoding says of speech of which this one says nothing."""
+    if other is judged or other.verdict is Verdict.NO_SPEECH:
+        return judged
+    holes = [hole for hole in uncovered_speech(window.speech, judged.segments) if hole.duration_s >= MIN_SPEECH_S]
+    added = [
+        segment
+        for segment in collapse_loops(other.segments)
+        if any(hole.overlap_s(_span(segment)) >= 0.9 * _span(segment).duration_s for hole in holes)
+    ]
+    if not added:
+        return judged
+    segments = sorted((*judged.segments, *added), key=lambda segment: segment.start_s)
+    spans = in_order([_span(segment) for segment in segments], window)
+    moved = tuple(
+        replace(segment, id=number, start_s=span.start_s, end_s=span.end_s)
+        for number, (segment, span) in enumerate(zip(segments, spans, strict=True))
+    )
+    return replace(judged, segments=moved, extended=True)
+
+
+def _span(segment: Segment) -> TimeSpan:
+    return TimeSpan(start_s=segment.start_s, end_s=segment.end_s)
+
+
 def _transcript(judged: _Judged, window: Window, *, redecoded: bool) -> WindowTranscript:
     decoding = judged.decoding
-    kept = judged.verdict not in (Verdict.NO_SPEECH, Verdict.REPETITION)
+    segments = judged.segments
+    if judged.verdict is Verdict.REPETITION:
+        segments = collapse_loops(segments) if window.speech_s >= MIN_SPEECH_S else ()
+    elif judged.verdict is Verdict.NO_SPEECH:
+        segments = ()
     return WindowTranscript(
         index=window.index,
         start_s=window.start_s,
         end_s=window.end_s,
         language=decoding.language,
-        segments=judged.segments if kept else (),
+        segments=tuple(replace(segment, id=number) for number, segment in enumerate(segments)),
         avg_logprob=decoding.avg_logprob,
         no_speech_prob=decoding.no_speech_prob,
         compression_ratio=compression_ratio(decoding.text),

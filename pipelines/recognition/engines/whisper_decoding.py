@@ -106,6 +106,8 @@ class Decoding:
     avg_logprob: float
     no_speech_prob: float
     temperature: float
+    resume_s: float | None = None
+    """Where the model stopped and asked to go on, by a double timestamp at the end; seconds from the window's start."""
 
 
 class WhisperDecoder:
@@ -232,7 +234,15 @@ def _decoding(
         / (len(tokens) + 1),  # counts the end of text, as Whisper does
         no_speech_prob=float(result.no_speech_prob),
         temperature=temperature,
+        resume_s=_resume_s(tokens, tokenizer),
     )
+
+
+def _resume_s(tokens: Sequence[int], tokenizer: Any) -> float | None:
+    last = [token for token in tokens if token != tokenizer.eot][-2:]
+    if len(last) == 2 and all(token >= tokenizer.timestamp_begin for token in last):
+        return float((last[1] - tokenizer.timestamp_begin) * 0.02)
+    return None
 
 
 def _spans(tokens: Sequence[int], tokenizer: Any) -> tuple[TokenSpan, ...]:

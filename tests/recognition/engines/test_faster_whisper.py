@@ -1,6 +1,7 @@
 """What the transcriber does with a model's answers (scripted), and how it loads one."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,11 @@ def answer(
     )
 
 
+def spoken(*spans: tuple[str, float, float], resume_s: float | None = None) -> Decoding:
+    said = tuple(TokenSpan(text=text, tokens=1, start_s=start_s, end_s=end_s) for text, start_s, end_s in spans)
+    return replace(answer("".join(span.text for span in said)), spans=said, resume_s=resume_s)
+
+
 GOOD = answer("Good morning everyone.")
 
 
@@ -137,10 +143,67 @@ async def test_where_nothing_helps_the_likeliest_text_is_kept() -> None:
     assert transcript.text == "Guess 5."
 
 
-async def test_nothing_but_repetition_keeps_no_text() -> None:
-    _, transcript = await decode(*[answer(LOOP)] * 7)
-    assert transcript.segments == ()
+async def test_a_loop_that_nothing_ends_is_said_once() -> None:
+    _, transcript = await decode(*[answer(LOOP + str(number)) for number in range(7)])
+    assert transcript.text == "thank you very much 0"
     assert transcript.compression_ratio > 2.4
+    _, unheard = await decode(*[answer(LOOP)] * 7, speech=False)
+    assert unheard.segments == ()
+
+
+async def test_a_list_that_is_read_twice_alike_is_kept_as_it_is() -> None:
+    read = " ".join(f"Press {number} to go to the menu of department {number}," for number in range(20))
+    decoder, transcript = await decode(answer(read), answer(read))
+    assert transcript.compression_ratio > 2.4
+    assert (transcript.text, len(decoder.ways)) == (read, 2)
+
+
+async def test_where_the_model_stops_early_it_is_asked_to_go_on() -> None:
+    first = spoken((" One.", 0.0, 4.0), resume_s=4.0)
+    decoder, transcript = await decode(first, spoken((" Two.", 0.5, 3.0), resume_s=3.0), spoken((" Three.", 0.2, 2.8)))
+    assert [request.content_frames for request in decoder.requests] == [1000, 600, 300]
+    assert [request.features.shape[1] for request in decoder.requests[1:]] == [600, 300]
+    assert [(segment.id, segment.text, segment.start_s, segment.end_s) for segment in transcript.segments] == [
+        (0, "One.", 100.0, 104.0),
+        (1, "Two.", 104.5, 107.0),
+        (2, "Three.", 107.2, 109.8),
+    ]
+    assert transcript.redecoded
+
+
+async def test_the_padding_of_speech_is_not_gone_on_with() -> None:
+    decoder, _ = await decode(spoken((" One.", 0.0, 9.4), resume_s=9.4))
+    assert len(decoder.ways) == 1
+
+
+async def test_a_pause_at_the_end_of_a_sentence_is_not_decoded_by_itself() -> None:
+    decoder, _ = await decode(spoken((" One.", 0.0, 8.0)))
+    assert len(decoder.ways) == 1
+
+
+async def test_a_whole_span_without_text_is_decoded_by_itself() -> None:
+    spans = tuple(TimeSpan(start_s=a, end_s=b) for a, b in ((100.0, 103.0), (104.0, 105.0), (106.0, 110.0)))
+    decoder = ScriptedDecoder(spoken((" One.", 0.0, 3.0), (" Three.", 6.0, 10.0)), spoken((" Two.", 0.0, 1.0)))
+    transcriber = transcriber_over(decoder)
+    transcript = await transcriber.transcribe(replace(window(), speech=spans), TranscriptionOptions())
+    await transcriber.close()
+    assert [(segment.text, segment.start_s) for segment in transcript.segments] == [
+        ("One.", 100.0),
+        ("Two.", 104.0),
+        ("Three.", 106.0),
+    ]
+
+
+@pytest.mark.parametrize("rest", [answer("You", avg_logprob=-1.5), answer(LOOP), answer("")])
+async def test_a_guess_at_what_was_passed_over_is_not_kept(rest: Decoding) -> None:
+    _, transcript = await decode(spoken((" One.", 0.0, 4.0), resume_s=4.0), rest)
+    assert transcript.text == "One."
+
+
+async def test_what_an_earlier_attempt_said_and_a_later_one_does_not_is_kept() -> None:
+    doubtful = replace(spoken((" One.", 0.0, 4.0), (" Two.", 5.0, 9.0)), avg_logprob=-1.5)
+    _, transcript = await decode(doubtful, spoken((" One!", 0.0, 4.2)), answer(""))
+    assert transcript.text == "One! Two."
 
 
 async def test_words_give_segments_where_the_model_wrote_no_times() -> None:
