@@ -14,8 +14,12 @@ MAX_PAUSE_S = 5.0
 """A longer pause begins a new window: models invent text in long silence."""
 _LATENESS_S = 3.0
 """A detector returns a span at most this long after the silence and padding that end it."""
-_QUIET_SEARCH_SHARE = 1 / 3
-"""Speech without a pause is cut in the last third of the window, where it is quietest."""
+_PAUSE_SEARCH_SHARE = 1 / 3
+"""Speech without a pause that a detector reports is cut in the last third of the window, in its longest short one. Of
+67 such cuts in prompts put together 0.4 s apart 4 fell into a prompt, where the quietest 160 ms gave 14; 0.25 s apart,
+13 of 62 and 16 of 60."""
+_PAUSE_LEVEL = 0.3
+"""Where between the quietest and the median loudness, on a logarithmic scale, a pause ends."""
 _QUIET_FRAME_SAMPLES, _QUIET_FRAMES = 320, 8
 """Loudness is measured over 20 ms and smoothed over 160 ms: about a syllable."""
 
@@ -84,19 +88,26 @@ class WindowCutter:
             window = self._make_window(earlier)
             self._open = [last]
             return window
-        cut = self._quietest(
-            last[0] + round(self._max_samples * (1 - _QUIET_SEARCH_SHARE)), last[0] + self._max_samples
+        cut = self._longest_pause(
+            last[0] + round(self._max_samples * (1 - _PAUSE_SEARCH_SHARE)), last[0] + self._max_samples
         )
         self._open = [(cut, last[1])]
         return self._make_window([(last[0], cut)])
 
-    def _quietest(self, start: int, end: int) -> int:
+    def _longest_pause(self, start: int, end: int) -> int:
+        """Return the middle of the longest pause, the latest of equals; without any, of the quietest 160 ms."""
         samples = self._buffer.slice(start, end).astype(np.float32)
         frames = len(samples) // _QUIET_FRAME_SAMPLES
         loudness = np.square(samples[: frames * _QUIET_FRAME_SAMPLES]).reshape(frames, -1).mean(axis=1)
-        smooth = np.convolve(loudness, np.ones(_QUIET_FRAMES), mode="valid") if frames >= _QUIET_FRAMES else loudness
-        latest = len(smooth) - 1 - int(np.argmin(smooth[::-1]))
-        return start + round((latest + min(frames, _QUIET_FRAMES) / 2) * _QUIET_FRAME_SAMPLES)
+        floor, usual = np.maximum(np.quantile(loudness, (0.02, 0.5)), 1.0)
+        quiet = np.concatenate([[False], loudness < floor ** (1 - _PAUSE_LEVEL) * usual**_PAUSE_LEVEL, [False]])
+        edges = np.flatnonzero(quiet[1:] != quiet[:-1]).reshape(-1, 2)[::-1]
+        first, last = max(edges, key=lambda edge: edge[1] - edge[0], default=(0, 0))
+        if last - first < _QUIET_FRAMES:
+            smooth = np.convolve(loudness, np.ones(min(frames, _QUIET_FRAMES)), mode="valid")
+            first = len(smooth) - 1 - int(np.argmin(smooth[::-1]))
+            last = first + min(frames, _QUIET_FRAMES)
+        return start + round((first + last) / 2 * _QUIET_FRAME_SAMPLES)
 
     def _close_window(self) -> Window:
         window = self._make_window(self._open)

@@ -71,6 +71,13 @@ def test_speech_without_a_pause_is_cut_where_it_is_quietest() -> None:
     assert windows[-1].end_s == 50
 
 
+def test_speech_is_cut_in_a_longer_pause_rather_than_in_a_quieter_one() -> None:
+    samples = audio(50, [(0, 50)])
+    samples[round(22.0 * SAMPLE_RATE_HZ) : round(22.4 * SAMPLE_RATE_HZ)] = 20
+    samples[round(27.0 * SAMPLE_RATE_HZ) : round(27.2 * SAMPLE_RATE_HZ)] = 10
+    assert cut(samples)[0].end_s == pytest.approx(22.2, abs=0.02)
+
+
 def test_an_hour_without_a_pause_needs_no_more_memory_than_a_minute() -> None:
     cutter, detector = WindowCutter(WindowingOptions()), FakeSpeechDetector()
     block = np.full(round(BLOCK_S * SAMPLE_RATE_HZ), 1000, dtype=np.int16)
