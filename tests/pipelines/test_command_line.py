@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.__main__ import main
+from pipelines.__main__ import DEMO_MODEL, main
+from pipelines.fakes.scripted_speech import write_wav
 from tests.audio.recordings import RECORDINGS
 
 LECTURE = str(RECORDINGS / "biology-lecture.ogg")
@@ -38,14 +39,65 @@ def test_a_missing_file_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_a_missing_model_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["transcribe", LECTURE, "--model", str(tmp_path / "none")]) == 2
+    assert f"there is no folder '{tmp_path / 'none'}'" in capsys.readouterr().err
+    assert main(["transcribe", LECTURE, "--model", str(tmp_path)]) == 2
+    assert "holds no model.bin" in capsys.readouterr().err
+    (tmp_path / "model.bin").write_bytes(b"none")
     assert main(["transcribe", LECTURE, "--model", str(tmp_path)]) == 2
     assert "cannot be loaded" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--beam-size", "-1"], "must be a whole number from 1 to 20, not '-1'"),
+        (["--beam-size", "1000"], "must be a whole number from 1 to 20, not '1000'"),
+        (["--threads", "-2"], "must be a whole number from 1 to 256, not '-2'"),
+        (["--threads", "many"], "must be a whole number from 1 to 256, not 'many'"),
+        (["--language", "englich"], "did you mean 'en' (English)?"),
+        (["--language", "xx"], "such as 'en', 'de', 'zh'"),
+    ],
+)
+def test_what_no_model_can_do_is_refused_before_one_is_loaded(
+    arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["transcribe", LECTURE, *arguments])
+    assert refused.value.code == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_the_best_model_that_was_pulled_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipelines.__main__.MODELS", tmp_path)
+    for name in ("tiny", "base"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.bin").write_bytes(b"none")
+    assert main(["transcribe", LECTURE]) == 2
+    assert "'base' cannot be loaded" in capsys.readouterr().err
+
+
 @pytest.mark.engines
-def test_a_recording_is_transcribed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_said_that_nobody_speaks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    silence = tmp_path / "silence.wav"
+    silence.write_bytes(write_wav([], duration_s=3.0))
+    assert main(["transcribe", str(silence), "--model", str(DEMO_MODEL), "--language", "EN"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.strip() == ""
+    assert printed.err.endswith("silence.wav: nobody speaks in it\n")
+
+
+@pytest.mark.engines
+def test_a_recording_is_transcribed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipelines.__main__.MODELS", tmp_path)
     assert main(["transcribe", LECTURE, "--format", "json", "--words", "--beam-size", "1", "--threads", "2"]) == 0
-    transcript = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    assert "only the demo model is there" in printed.err
+    transcript = json.loads(printed.out)
     assert transcript["language"] == "en"
     assert transcript["duration_s"] == pytest.approx(99.88, abs=0.1)
     assert "photosynthesis" in " ".join(segment["text"] for segment in transcript["segments"])
