@@ -6,8 +6,8 @@ Both run in this process, one after the other, with the same model, threads, bat
 same WAV file to segments; the recording is the demo recordings over and over. Goal: at least 0.95 of the direct
 throughput. CPU seconds stand beside wall seconds, because they are what a shared machine does not distort.
 
-``--full-frames`` encodes 30 s a window like faster-whisper, where the model declares shorter windows (``chunk_length``)
-and our transcriber encodes only those: the ratio then shows the pipeline alone. ``--timestamps`` lets faster-whisper
+``--full-frames`` encodes 30 s a window like faster-whisper, where our transcriber encodes the window and a margin: the
+ratio then shows the pipeline alone. ``--timestamps`` lets faster-whisper
 write timestamp tokens too, as ours does.
 """
 
@@ -34,6 +34,7 @@ from pipelines.batching import BatchStatistics
 from pipelines.domain.audio import SAMPLE_RATE_HZ
 from pipelines.domain.transcript import TranscriptionOptions, TranscriptionReport
 from pipelines.recognition.engines.faster_whisper import FasterWhisperTranscriber
+from pipelines.recognition.engines.whisper_decoding import MARGIN_S
 from pipelines.recognition.transcribe import transcribe_recording
 from pipelines.stores.artifacts import FsspecArtifactStore
 
@@ -104,7 +105,7 @@ def measure_ours(path: Path, options: argparse.Namespace) -> Measured:
 
 async def load(options: argparse.Namespace, batches: list[BatchStatistics]) -> FasterWhisperTranscriber:
     """Load the model; the batcher tells ``batches`` of every call."""
-    transcriber = await FasterWhisperTranscriber.load(
+    return await FasterWhisperTranscriber.load(
         options.model,
         name="bench",
         device=options.device,
@@ -112,10 +113,8 @@ async def load(options: argparse.Namespace, batches: list[BatchStatistics]) -> F
         cpu_threads=options.threads,
         batch_size=options.batch_size,
         on_batch=batches.append,
+        margin_s=None if options.full_frames else MARGIN_S,
     )
-    if options.full_frames:
-        transcriber.decoder.frames = 3_000
-    return transcriber
 
 
 async def transcribe(

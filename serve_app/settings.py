@@ -187,6 +187,11 @@ class ModelChoice(Section):
     """``auto``: a GPU where one is visible, else the CPU."""
     compute_type: str = "default"
     """CTranslate2: ``int8``, ``int8_float16``, ``float16``, …; ``default`` picks by device."""
+    full_context: bool = False
+    """Whisper always hears 30 s, as it was trained, and takes two to three times as long over a short window. Otherwise
+    it hears a window and ``context_margin_s`` of silence, and 30 s only where the text then looks wrong."""
+    context_margin_s: float = Field(default=5.0, ge=1, le=30)
+    """Find it for a model family by ``python -m bench margin``; too little makes texts run on."""
     demo: bool = False
     """A small model that ships with the project; results say so."""
 

@@ -97,6 +97,8 @@ class WindowTranscript:
     redecoded: bool = False
     """True where the batch's result looked wrong and the window was decoded again alone."""
     tokens: int = 0
+    language_probability: float | None = None
+    """0–1, where the language was heard in this window; None where it was given."""
 
     @property
     def text(self) -> str:

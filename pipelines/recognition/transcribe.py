@@ -133,7 +133,8 @@ def wave_key(prefix: str, index: int) -> str:
 
 
 LANGUAGE_WINDOWS = 3
-"""The language is detected in this many windows from the start, and holds for the whole recording."""
+"""The language is heard in this many windows from the start, and holds for the whole recording: those of them that
+sounded otherwise are decoded again."""
 SHORT_WINDOW_S, SHORT_PAUSE_MS = 15.0, 200
 """Short windows need more places to be cut at: shorter pauses then end a stretch of speech, with less padding. Measured
 on the demo recordings and model, windows of 8 s: 19, 21 and 53 % word errors instead of 23, 29 and 69 %."""
@@ -196,6 +197,8 @@ class _Run:
         self._windowing = windowing
         self._waves = waves
         self._call_model = call_model
+        self._head: dict[int, WindowTranscript] = {}
+        """First windows whose text is there already, since language and text come from one encoding."""
         self.extent = AudioExtent(duration_s=0.0, speech_s=0.0)
 
     async def transcribe(self, language: str | None, *, at_once: int, on_window: OnWindow | None) -> None:
@@ -206,7 +209,7 @@ class _Run:
         language = language or (earlier[0].transcript.language if earlier else None)
         async with aclosing(self._windows(first_index=len(earlier))) as windows:
             head = [] if language else await _take(windows, LANGUAGE_WINDOWS)
-            self._options = replace(self._options, language=language or await self._detect_language(head))
+            self._options = replace(self._options, language=language or await self._vote(head))
             async with aclosing(run_in_order(_chain(head, windows), self._decode, at_once=at_once)) as finished:
                 async for window in finished:
                     await self._waves.add(window)
@@ -222,16 +225,20 @@ class _Run:
                 else:
                     self.extent = item
 
-    async def _detect_language(self, head: Sequence[Window]) -> str:
-        """Return the language that the first windows vote for, each with its probability."""
+    async def _vote(self, head: Sequence[Window]) -> str:
+        """Decode the first windows in the language of each, and return the one that they vote for by probability."""
         votes: defaultdict[str, float] = defaultdict(float)
-        detections = (self._call_model(partial(self._transcriber.detect_language, window)) for window in head)
-        for guess in await asyncio.gather(*detections):
-            votes[guess.language] += guess.probability
+        decodings = (self._call_model(partial(self._transcriber.transcribe, window, self._options)) for window in head)
+        for transcript in await asyncio.gather(*decodings):
+            self._head[transcript.index] = transcript
+            if transcript.language_probability is not None:
+                votes[transcript.language] += transcript.language_probability
         return max(votes, key=votes.__getitem__, default=DEFAULT_LANGUAGE)
 
     async def _decode(self, window: Window) -> FinishedWindow:
-        transcript = await self._call_model(partial(self._transcriber.transcribe, window, self._options))
+        transcript = self._head.pop(window.index, None)
+        if transcript is None or transcript.language != self._options.language:
+            transcript = await self._call_model(partial(self._transcriber.transcribe, window, self._options))
         return FinishedWindow(transcript=transcript, speech=window.speech)
 
     def report(self) -> TranscriptionReport:

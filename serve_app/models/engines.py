@@ -36,6 +36,7 @@ def transcriber_loaders(settings: ModelSettings, metrics: MetricsSink) -> dict[s
             cpu_threads=settings.threads,
             batch_size=settings.batch_size,
             native_punctuation=writes_punctuation(choice.name),
+            margin_s=None if choice.full_context else choice.context_margin_s,
             demo=choice.demo,
             on_batch=lambda batch: _measure_batch(batch, metrics),
         )

@@ -47,13 +47,13 @@ class Polyglot(FakeTranscriber):
         self.guesses = {index: LanguageGuess(language=name, probability=p) for index, (name, p) in enumerate(guesses)}
         self.asked: list[str | None] = []
 
-    async def detect_language(self, window: Window) -> LanguageGuess:
-        return self.guesses[window.index]
-
     async def transcribe(self, window: Window, options: TranscriptionOptions) -> WindowTranscript:
         self.asked.append(options.language)
         transcript = await super().transcribe(window, replace(options, language="en"))
-        return replace(transcript, language=options.language or "")
+        if options.language is not None:
+            return replace(transcript, language=options.language)
+        guess = self.guesses[window.index]
+        return replace(transcript, language=guess.language, language_probability=guess.probability)
 
     async def info(self) -> ModelInfo:
         return replace(await super().info(), languages=())
@@ -99,7 +99,8 @@ async def test_too_little_audio_is_refused_by_what_was_decoded() -> None:
 async def test_the_first_windows_vote_on_the_language_once() -> None:
     transcriber = Polyglot(("de", 0.5), ("fr", 0.9), ("de", 0.6))
     report = await transcribe_recording(reader(await stored(5)), transcriber, KEY, OPTIONS)
-    assert transcriber.asked == ["de"] * 5
+    assert transcriber.asked == [None, None, None, "de", "de", "de"], "windows in that language are decoded once"
+    assert sorted(transcriber.windows) == [0, 1, 1, 2, 3, 4]
     assert report.transcript.language == "de"
     assert report.windows == 5
 

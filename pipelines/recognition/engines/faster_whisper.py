@@ -1,7 +1,8 @@
 """Transcriber over a CTranslate2 Whisper folder, as faster-whisper loads it, with our own dynamic batching.
 
 Text is decoded with timestamp tokens; words, where asked for, are aligned afterwards. A window whose decoding looks
-wrong is decoded again: without timestamp tokens, then hotter and hotter, until it looks right. Speech that is left
+wrong is decoded again: with the encoder's full context where it had less, without timestamp tokens, then hotter and
+hotter, until it looks right. Speech that is left
 without text is decoded by itself. What one decoding says of a stretch is never lost because another says nothing.
 """
 
@@ -23,6 +24,7 @@ from pipelines.domain.transcript import LanguageGuess, Segment, TranscriptionOpt
 from pipelines.engine_errors import is_out_of_memory, model_errors
 from pipelines.errors import InvalidRequest, ModelOutOfMemory, ModelUnavailable, NotAvailable
 from pipelines.recognition.engines.whisper_decoding import (
+    MARGIN_S,
     AlignedWord,
     Decoding,
     DecodingRequest,
@@ -47,6 +49,8 @@ _MIN_RESUMED_S = 0.8
 in which models hear "You"."""
 _MIN_STOPPED_S = 3.0
 """And so much where it said nothing: its times are rough, and a pause in a sentence is no loss."""
+_DOUBTFUL_LOGPROB = 0.5
+"""Below ``log_prob_threshold`` by more than this, a text is noise."""
 _MOST_STRETCHES = 8
 """Of one window are decoded by themselves: what has more holes is no speech."""
 
@@ -60,6 +64,19 @@ class _Judged:
     verdict: Verdict
     extended: bool = False
     """Segments of other decodings were added."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Way:
+    """How a window is decoded this time."""
+
+    temperature: float
+    timestamps: bool = True
+    full_context: bool = False
+
+
+def _first_way(options: TranscriptionOptions) -> _Way:
+    return _Way(temperature=options.temperatures[0])
 
 
 class FasterWhisperTranscriber:
@@ -83,6 +100,7 @@ class FasterWhisperTranscriber:
         batch_size: int = 8,
         max_waiting: int = 512,
         native_punctuation: bool = False,
+        margin_s: float | None = MARGIN_S,
         demo: bool = False,
         fallback: Degradation | None = None,
         on_batch: Callable[[BatchStatistics], None] | None = None,
@@ -91,10 +109,11 @@ class FasterWhisperTranscriber:
 
         ``native_punctuation``: the text of this model reads well as it is.
         ``device``: ``cpu``, ``cuda`` or ``auto``. ``compute_type`` ``default``: int8 on a CPU, float16 on a GPU.
+        ``margin_s``: silence that the encoder hears after a window; None: always the 30 s that the model is trained on.
         ``on_batch`` hears of every call of the model, in the event loop.
         """
         model = await asyncio.to_thread(load_model, path, device, compute_type, cpu_threads)
-        decoder = WhisperDecoder(model)
+        decoder = WhisperDecoder(model, margin_s=margin_s)
         batcher: Batcher = DynamicBatcher(
             lambda requests: run_translated(decoder, requests),
             batch_size=batch_size,
@@ -113,15 +132,16 @@ class FasterWhisperTranscriber:
         features = await asyncio.to_thread(self._features, np.asarray(window.samples, dtype=np.int16))
         if features is None:
             return _empty_transcript(window, options.language or self.decoder.languages[0])
-        first = await self._decode(features, window, options, temperature=options.temperatures[0], timestamps=True)
+        first = await self._decode(features, window, options, _first_way(options))
         if len(options.temperatures) == 1:
             return _transcript(first, window, redecoded=False)
         attempts = [first]
-        if first.verdict.suspicious:
+        if first.verdict.suspicious or (first.verdict is Verdict.NO_SPEECH and self._is_cut(features, window)):
             attempts += await self._decode_again(first, features, window, options)
         best = await self._decode_rest(_best(attempts), features, window, options)
         for other in attempts:
-            best = _with_uncovered(best, other, window)
+            if _is_worth_adding(other, options):
+                best = _with_uncovered(best, other, window)
         return _transcript(best, window, redecoded=len(attempts) > 1 or best.extended)
 
     async def detect_language(self, window: Window) -> LanguageGuess:
@@ -129,7 +149,7 @@ class FasterWhisperTranscriber:
         if not self.decoder.multilingual:
             return LanguageGuess(language="en", probability=1.0)
         features = await asyncio.to_thread(self.decoder.features, np.asarray(window.samples, dtype=np.int16))
-        request = LanguageRequest(features=features)
+        request = LanguageRequest(features=features, frames=self.decoder.frames(features.shape[1]))
         guess = await self._batcher.submit(request, key=request.key, urgency=1)
         assert isinstance(guess, LanguageGuess)
         return guess
@@ -154,18 +174,22 @@ class FasterWhisperTranscriber:
             return None
         return self.decoder.features(samples)
 
-    async def _decode(
-        self, features: Features, window: Window, options: TranscriptionOptions, *, temperature: float, timestamps: bool
-    ) -> _Judged:
+    def _is_cut(self, features: Features, window: Window) -> bool:
+        """Whether the encoder's short context may be why the model heard no speech where the detector did."""
+        frames = features.shape[1]
+        cut = self.decoder.frames(frames) < self.decoder.frames(frames, full_context=True)
+        return cut and window.speech_s >= MIN_SPEECH_S
+
+    async def _decode(self, features: Features, window: Window, options: TranscriptionOptions, way: _Way) -> _Judged:
         request = DecodingRequest(
             features=features,
-            content_frames=round((window.end_s - window.start_s) * 100),
+            frames=self.decoder.frames(features.shape[1], full_context=way.full_context),
             language=options.language,
             task=options.task,
             beam_size=options.beam_size,
-            temperature=temperature,
-            timestamps=timestamps,
-            align=options.word_timestamps or not timestamps,
+            temperature=way.temperature,
+            timestamps=way.timestamps,
+            align=options.word_timestamps or not way.timestamps,
             prompt_tokens=self.decoder.prompt_tokens(options.prompt),
         )
         decoding = await self._batcher.submit(request, key=request.key, urgency=options.urgency)
@@ -185,9 +209,12 @@ class FasterWhisperTranscriber:
     ) -> list[_Judged]:
         """Try other ways until one looks right, or says again what an earlier one said: people read lists aloud."""
         attempts: list[_Judged] = []
-        ways = [(options.temperatures[0], False), *((temperature, True) for temperature in options.temperatures[1:])]
-        for temperature, timestamps in ways:
-            attempt = await self._decode(features, window, options, temperature=temperature, timestamps=timestamps)
+        usual = replace(_first_way(options), full_context=True)
+        ways = [replace(usual, timestamps=False), *(replace(usual, temperature=t) for t in options.temperatures[1:])]
+        if self._is_cut(features, window):
+            ways = [usual] if first.verdict is Verdict.NO_SPEECH else [usual, *ways]
+        for way in ways:
+            attempt = await self._decode(features, window, options, way)
             said = {earlier.decoding.text for earlier in (first, *attempts)}
             attempts.append(attempt)
             if not attempt.verdict.suspicious or (attempt.verdict is Verdict.REPETITION and _is_list(attempt, said)):
@@ -205,7 +232,7 @@ class FasterWhisperTranscriber:
         while waiting:
             part = _part(window, waiting.pop(0))
             own = features[:, round((part.start_s - window.start_s) * 100) : round((part.end_s - window.start_s) * 100)]
-            more = await self._decode(own, part, options, temperature=options.temperatures[0], timestamps=True)
+            more = await self._decode(own, part, options, _first_way(options))
             if more.verdict is not Verdict.GOOD or not more.segments:
                 continue
             judged = _with_uncovered(judged, more, window)
@@ -286,12 +313,15 @@ def _has_times(decoding: Decoding) -> bool:
 
 def _split_by_timestamps(decoding: Decoding, window: Window) -> list[TimedText]:
     words = list(decoding.words)
-    pieces = []
+    pieces: list[TimedText] = []
     for span in decoding.spans:
         tokens, own = 0, []
         while words and tokens < span.tokens:
             tokens += words[0].tokens
             own.append(words.pop(0))
+        if decoding.words and pieces and not own:  # a word crosses the times, which are therefore none
+            pieces[-1] = replace(pieces[-1], text=pieces[-1].text + span.text)
+            continue
         pieces.append(
             TimedText(
                 text=span.text,
@@ -367,10 +397,17 @@ def _part(window: Window, span: TimeSpan) -> Window:
     return Window(index=window.index, start_s=span.start_s, end_s=span.end_s, speech=speech, samples=None)
 
 
+def _is_worth_adding(attempt: _Judged, options: TranscriptionOptions) -> bool:
+    """Whether an attempt may say something that the best one missed: no guess, and no invention of a hot model."""
+    return (
+        attempt.verdict is not Verdict.NO_SPEECH
+        and attempt.decoding.temperature == options.temperatures[0]
+        and attempt.decoding.avg_logprob >= options.log_prob_threshold - _DOUBTFUL_LOGPROB
+    )
+
+
 def _with_uncovered(judged: _Judged, other: _Judged, window: Window) -> _Judged:
     """Add what another decoding says of speech of which this one says nothing."""
-    if other is judged or other.verdict is Verdict.NO_SPEECH:
-        return judged
     holes = [hole for hole in uncovered_speech(window.speech, judged.segments) if hole.duration_s >= MIN_SPEECH_S]
     added = [
         segment
@@ -404,6 +441,7 @@ def _transcript(judged: _Judged, window: Window, *, redecoded: bool) -> WindowTr
         start_s=window.start_s,
         end_s=window.end_s,
         language=decoding.language,
+        language_probability=decoding.language_probability,
         segments=tuple(replace(segment, id=number) for number, segment in enumerate(segments)),
         avg_logprob=decoding.avg_logprob,
         no_speech_prob=decoding.no_speech_prob,

@@ -18,10 +18,17 @@ from pipelines.domain.transcript import LanguageGuess, Task
 
 Features = NDArray[np.float32]
 _BEST_OF = 5
-_MODEL_FRAMES = 3_000
+MODEL_FRAMES = 3_000
+"""What every Whisper is trained on: 30 s."""
+MARGIN_S = 5.0
+"""So much silence after a window's end is enough for Whisper to notice that it has ended; with 1 s it runs on (measured
+by ``python -m bench margin``)."""
 _END_FRAMES = 200
 """A model that was trained on shorter windows than Whisper's 30 s says so by ``chunk_length`` in its
 preprocessor_config.json. It is given that much, and two seconds in which to notice that speech has ended."""
+_BUCKET_FRAMES = 250
+"""Lengths are rounded up to this, so that windows of like length share a batch; a window's text then does not depend on
+what else is in its batch, as it would where a batch is padded to its longest."""
 _PREPENDED = "\"'“¿([{-"
 _APPENDED = "\"'.。,，!！?？:：”)]}、"
 _CONTRACTED = re.compile(r"['’]\w")
@@ -33,9 +40,9 @@ class DecodingRequest:
     """One window to decode."""
 
     features: Features
-    """Log-mel, shape ``(n_mels, frames the model takes)``; 0.0 after the window's end."""
-    content_frames: int
-    """How many of the frames (10 ms) are the window's own."""
+    """Log-mel of the window, shape ``(n_mels, frames of 10 ms)``."""
+    frames: int
+    """How many the encoder hears: 0.0 after the window's end."""
     language: str | None
     """None: detect it."""
     task: Task
@@ -57,7 +64,7 @@ class DecodingRequest:
             self.timestamps,
             self.align,
             len(self.prompt_tokens),
-            self.features.shape,
+            self.frames,
         )
 
 
@@ -66,11 +73,12 @@ class LanguageRequest:
     """One window whose language is asked for."""
 
     features: Features
+    frames: int
 
     @property
     def key(self) -> Hashable:
         """Requests with the same key may share a batch."""
-        return ("language", self.features.shape)
+        return ("language", self.frames)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +110,8 @@ class Decoding:
     spans: tuple[TokenSpan, ...]
     words: tuple[AlignedWord, ...]
     language: str
+    language_probability: float | None
+    """None where the language was given."""
     tokens: int
     avg_logprob: float
     no_speech_prob: float
@@ -113,21 +123,32 @@ class Decoding:
 class WhisperDecoder:
     """Owns a ``faster_whisper.WhisperModel``. Not for concurrent use: the batcher's one thread calls it."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, margin_s: float | None = MARGIN_S) -> None:
+        """Encode a window with ``margin_s`` of silence after it; None: always the full context of the model."""
         self.model = model
         self.multilingual: bool = model.model.is_multilingual
         self.languages: tuple[str, ...] = tuple(model.supported_languages)
         self.max_window_s = float(model.feature_extractor.chunk_length)
-        self.frames = min(_MODEL_FRAMES, model.feature_extractor.nb_max_frames + _END_FRAMES)
+        self.margin_s = margin_s
+        trained_frames = model.feature_extractor.nb_max_frames
+        self._short_frames = trained_frames + _END_FRAMES if trained_frames < MODEL_FRAMES else None
         self._tokenizer = cache(self._new_tokenizer)
 
     def features(self, samples: Samples) -> Features:
-        """Return log-mel features, zero-padded to what the model knows; longer ones to 30 s. Safe in any thread."""
-        from faster_whisper.audio import pad_or_trim
+        """Return log-mel features, at most 30 s. Safe in any thread."""
+        features = self.model.feature_extractor(as_float(samples))[:, : min(len(samples) // 160, MODEL_FRAMES)]
+        return np.asarray(features, dtype=np.float32)
 
-        features = self.model.feature_extractor(as_float(samples))[..., :-1]
-        frames = self.frames if features.shape[-1] <= self.frames else _MODEL_FRAMES
-        return np.asarray(pad_or_trim(features, frames), dtype=np.float32)
+    def frames(self, content_frames: int, *, full_context: bool = False) -> int:
+        """Return how many frames the encoder should hear of a window that has ``content_frames``."""
+        if self.margin_s is None:
+            return MODEL_FRAMES
+        if self._short_frames is not None:
+            return self._short_frames if content_frames <= self._short_frames else MODEL_FRAMES
+        if full_context:
+            return MODEL_FRAMES
+        wanted = content_frames + round(self.margin_s * 100)
+        return min(MODEL_FRAMES, -(-wanted // _BUCKET_FRAMES) * _BUCKET_FRAMES)
 
     def prompt_tokens(self, prompt: str | None) -> tuple[int, ...]:
         """Return a prompt's tokens: at most as many as Whisper keeps of a prompt (its last 223)."""
@@ -138,7 +159,7 @@ class WhisperDecoder:
 
     def run(self, requests: Sequence[DecodingRequest | LanguageRequest]) -> list[Decoding | LanguageGuess]:
         """Answer requests of one key, in order."""
-        encoded = self.model.encode(np.stack([request.features for request in requests]))
+        encoded = self.model.encode(_padded(requests))
         decoding = [request for request in requests if isinstance(request, DecodingRequest)]
         if not decoding:
             return list(self._detect(encoded, len(requests)))
@@ -155,21 +176,23 @@ class WhisperDecoder:
     def _decode(self, encoded: Any, requests: Sequence[DecodingRequest]) -> list[Decoding]:
         languages = self._languages(encoded, requests)
         tokenizers = [
-            self._tokenizer(language, request.task) for language, request in zip(languages, requests, strict=True)
+            self._tokenizer(guess.language, request.task) for guess, request in zip(languages, requests, strict=True)
         ]
         results = self._generate(encoded, requests, tokenizers)
         texts = [[token for token in result.sequences_ids[0] if token < tokenizers[0].eot] for result in results]
         words = self._align(encoded, requests, tokenizers, texts) if requests[0].align else [()] * len(results)
         return [
-            _decoding(result, tokenizer, words=window_words, language=language, temperature=requests[0].temperature)
-            for result, tokenizer, window_words, language in zip(results, tokenizers, words, languages, strict=True)
+            _decoding(result, tokenizer, words=window_words, request=request, guess=guess)
+            for result, tokenizer, window_words, request, guess in zip(
+                results, tokenizers, words, requests, languages, strict=True
+            )
         ]
 
-    def _languages(self, encoded: Any, requests: Sequence[DecodingRequest]) -> list[str]:
-        if all(request.language is not None for request in requests):
-            return [request.language or "" for request in requests]
-        guesses = self._detect(encoded, len(requests))
-        return [request.language or guess.language for request, guess in zip(requests, guesses, strict=True)]
+    def _languages(self, encoded: Any, requests: Sequence[DecodingRequest]) -> list[LanguageGuess]:
+        """Return what is given, and guess the rest from the same encoding that is decoded."""
+        given = [request.language and LanguageGuess(language=request.language, probability=1.0) for request in requests]
+        guesses = given if all(given) else self._detect(encoded, len(requests))
+        return [known or guess for known, guess in zip(given, guesses, strict=True)]  # type: ignore[misc]
 
     def _generate(self, encoded: Any, requests: Sequence[DecodingRequest], tokenizers: Sequence[Any]) -> Any:
         from faster_whisper.transcribe import get_suppressed_tokens
@@ -199,7 +222,7 @@ class WhisperDecoder:
     ) -> list[tuple[AlignedWord, ...]]:
         """Align each window's text. One call takes one start sequence, so the batch is aligned once a language."""
         words: list[tuple[AlignedWord, ...]] = [()] * len(requests)
-        frames = [request.content_frames for request in requests]
+        frames = [request.features.shape[1] for request in requests]
         for tokenizer in dict.fromkeys(tokenizers):
             own = [text if mine is tokenizer else [] for text, mine in zip(texts, tokenizers, strict=True)]
             for position, found in enumerate(self.model.find_alignment(tokenizer, own, encoded, frames)):
@@ -213,6 +236,14 @@ class WhisperDecoder:
         return Tokenizer(self.model.hf_tokenizer, self.multilingual, task=task, language=language)
 
 
+def _padded(requests: Sequence[DecodingRequest | LanguageRequest]) -> Features:
+    first = requests[0]
+    padded = np.zeros((len(requests), len(first.features), first.frames), dtype=np.float32)
+    for place, request in enumerate(requests):
+        padded[place, :, : request.features.shape[1]] = request.features
+    return padded
+
+
 def _prompt(tokenizer: Any, request: DecodingRequest) -> list[int]:
     before = [tokenizer.sot_prev, *request.prompt_tokens] if request.prompt_tokens else []
     after = [] if request.timestamps else [tokenizer.no_timestamps]
@@ -220,20 +251,21 @@ def _prompt(tokenizer: Any, request: DecodingRequest) -> list[int]:
 
 
 def _decoding(
-    result: Any, tokenizer: Any, *, words: tuple[AlignedWord, ...], language: str, temperature: float
+    result: Any, tokenizer: Any, *, words: tuple[AlignedWord, ...], request: DecodingRequest, guess: LanguageGuess
 ) -> Decoding:
     tokens: list[int] = result.sequences_ids[0]
     return Decoding(
         text=tokenizer.decode(tokens).strip(),
         spans=_spans(tokens, tokenizer),
         words=words,
-        language=language,
+        language=guess.language,
+        language_probability=None if request.language else guess.probability,
         tokens=len(tokens),
         avg_logprob=float(result.scores[0])
         * len(tokens)
         / (len(tokens) + 1),  # counts the end of text, as Whisper does
         no_speech_prob=float(result.no_speech_prob),
-        temperature=temperature,
+        temperature=request.temperature,
         resume_s=_resume_s(tokens, tokenizer),
     )
 

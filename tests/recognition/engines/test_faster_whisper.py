@@ -41,7 +41,10 @@ class ScriptedDecoder:
         self.requests: list[DecodingRequest | LanguageRequest] = []
 
     def features(self, samples: Samples) -> Features:
-        return np.zeros((80, 3000), dtype=np.float32)
+        return np.zeros((80, len(samples) // 160), dtype=np.float32)
+
+    def frames(self, content_frames: int, *, full_context: bool = False) -> int:
+        return 3000 if full_context else content_frames + 500
 
     def prompt_tokens(self, prompt: str | None) -> tuple[int, ...]:
         return tuple(range(len((prompt or "").split())))
@@ -51,9 +54,9 @@ class ScriptedDecoder:
         return [self.answers.pop(0) for _ in requests]
 
     @property
-    def ways(self) -> list[tuple[float, bool]]:
+    def ways(self) -> list[tuple[float, bool, int]]:
         return [
-            (request.temperature, request.timestamps)
+            (request.temperature, request.timestamps, request.frames)
             for request in self.requests
             if isinstance(request, DecodingRequest)
         ]
@@ -67,6 +70,7 @@ def answer(
         spans=(TokenSpan(text=text, tokens=3, start_s=0.0, end_s=9.0),) if text else (),
         words=words,
         language="en",
+        language_probability=None,
         tokens=5,
         avg_logprob=avg_logprob,
         no_speech_prob=no_speech_prob,
@@ -103,7 +107,7 @@ async def decode(*answers: Decoding, options: TranscriptionOptions | None = None
 
 async def test_a_good_window_is_decoded_once() -> None:
     decoder, transcript = await decode(GOOD)
-    assert decoder.ways == [(0.0, True)]
+    assert decoder.ways == [(0.0, True, 1500)]
     assert (transcript.text, transcript.redecoded) == ("Good morning everyone.", False)
     assert transcript.segments[0].confidence == pytest.approx(0.8187, abs=1e-4)
     assert (transcript.segments[0].start_s, transcript.segments[0].end_s) == (100.0, 109.0)
@@ -118,8 +122,17 @@ async def test_a_good_window_is_decoded_once() -> None:
     ],
 )
 async def test_a_window_that_looks_wrong_is_decoded_again_until_it_looks_right(wrong: Decoding) -> None:
-    decoder, transcript = await decode(wrong, wrong, wrong, GOOD)
-    assert decoder.ways == [(0.0, True), (0.0, False), (0.2, True), (0.4, True)]
+    again = (
+        [replace(wrong, text=f"{wrong.text} {number}".strip()) for number in range(3)] if wrong.text else [wrong] * 3
+    )
+    decoder, transcript = await decode(wrong, *again, GOOD)
+    assert decoder.ways == [
+        (0.0, True, 1500),
+        (0.0, True, 3000),
+        (0.0, False, 3000),
+        (0.2, True, 3000),
+        (0.4, True, 3000),
+    ]
     assert (transcript.text, transcript.redecoded) == ("Good morning everyone.", True)
 
 
@@ -127,27 +140,31 @@ async def test_one_temperature_means_one_decoding() -> None:
     decoder, transcript = await decode(
         answer("Mumble.", avg_logprob=-1.5), options=TranscriptionOptions(temperatures=(0.0,))
     )
-    assert decoder.ways == [(0.0, True)]
+    assert decoder.ways == [(0.0, True, 1500)]
     assert (transcript.text, transcript.redecoded) == ("Mumble.", False)
 
 
-async def test_silence_that_was_taken_for_speech_is_not_decoded_again() -> None:
-    decoder, transcript = await decode(answer("Thank you.", avg_logprob=-1.5, no_speech_prob=0.9))
+async def test_silence_that_was_taken_for_speech_is_heard_once_more_in_full_context_only() -> None:
+    guess = answer("Thank you.", avg_logprob=-1.5, no_speech_prob=0.9)
+    decoder, transcript = await decode(guess, guess)
+    assert decoder.ways == [(0.0, True, 1500), (0.0, True, 3000)]
+    assert transcript.segments == ()
+    decoder, transcript = await decode(guess, speech=False)
     assert len(decoder.ways) == 1
     assert (transcript.segments, transcript.redecoded) == ((), False)
 
 
 async def test_where_nothing_helps_the_likeliest_text_is_kept() -> None:
-    guesses = [answer(f"Guess {number}.", avg_logprob=-2.0 + number / 10) for number in range(6)]
+    guesses = [answer(f"Guess {number}.", avg_logprob=-2.0 + number / 10) for number in range(7)]
     _, transcript = await decode(guesses[0], *guesses[1:], answer(LOOP, avg_logprob=-0.1))
-    assert transcript.text == "Guess 5."
+    assert transcript.text == "Guess 6."
 
 
 async def test_a_loop_that_nothing_ends_is_said_once() -> None:
-    _, transcript = await decode(*[answer(LOOP + str(number)) for number in range(7)])
+    _, transcript = await decode(*[answer(LOOP + str(number)) for number in range(8)])
     assert transcript.text == "thank you very much 0"
     assert transcript.compression_ratio > 2.4
-    _, unheard = await decode(*[answer(LOOP)] * 7, speech=False)
+    _, unheard = await decode(*[answer(LOOP + str(number)) for number in range(8)], speech=False)
     assert unheard.segments == ()
 
 
@@ -161,8 +178,8 @@ async def test_a_list_that_is_read_twice_alike_is_kept_as_it_is() -> None:
 async def test_where_the_model_stops_early_it_is_asked_to_go_on() -> None:
     first = spoken((" One.", 0.0, 4.0), resume_s=4.0)
     decoder, transcript = await decode(first, spoken((" Two.", 0.5, 3.0), resume_s=3.0), spoken((" Three.", 0.2, 2.8)))
-    assert [request.content_frames for request in decoder.requests] == [1000, 600, 300]
-    assert [request.features.shape[1] for request in decoder.requests[1:]] == [600, 300]
+    assert [request.features.shape[1] for request in decoder.requests] == [1000, 600, 300]
+    assert [request.frames for request in decoder.requests] == [1500, 1100, 800]
     assert [(segment.id, segment.text, segment.start_s, segment.end_s) for segment in transcript.segments] == [
         (0, "One.", 100.0, 104.0),
         (1, "Two.", 104.5, 107.0),
@@ -216,6 +233,7 @@ async def test_words_give_segments_where_the_model_wrote_no_times() -> None:
         spans=(TokenSpan(text=" One two. Three.", tokens=3, start_s=None, end_s=None),),
         words=words,
         language="en",
+        language_probability=None,
         tokens=3,
         avg_logprob=-0.3,
         no_speech_prob=0.0,
@@ -242,8 +260,8 @@ def test_an_apostrophe_does_not_split_a_word() -> None:
 async def test_a_batch_mixes_what_may_share_one_and_nothing_else() -> None:
     def request(**fields: Any) -> DecodingRequest:
         usual: dict[str, Any] = {
-            "features": np.zeros((80, 3000), dtype=np.float32),
-            "content_frames": 100,
+            "features": np.zeros((80, 700), dtype=np.float32),
+            "frames": 1250,
             "language": "en",
             "task": "transcribe",
             "beam_size": 5,
@@ -254,7 +272,8 @@ async def test_a_batch_mixes_what_may_share_one_and_nothing_else() -> None:
         }
         return DecodingRequest(**{**usual, **fields})
 
-    assert request().key == request(language="de", content_frames=7, prompt_tokens=(3, 4)).key
+    shorter = np.zeros((80, 600), dtype=np.float32)
+    assert request().key == request(language="de", features=shorter, prompt_tokens=(3, 4)).key
     others = [
         request(beam_size=1),
         request(task="translate"),
@@ -262,7 +281,7 @@ async def test_a_batch_mixes_what_may_share_one_and_nothing_else() -> None:
         request(timestamps=False),
         request(align=True),
         request(prompt_tokens=(1,)),
-        request(features=np.zeros((80, 1400), dtype=np.float32)),
+        request(frames=1500),
     ]
     assert len({request().key, *(other.key for other in others)}) == 8
 
@@ -321,8 +340,8 @@ async def test_the_shipped_model_says_all_about_itself() -> None:
     assert len(seen) >= 1
     with pytest.raises(NotAvailable):
         await transcriber.transcribe(window(), TranscriptionOptions(task="translate"))
-    frames = [transcriber.decoder.features(np.zeros(s * SAMPLE_RATE_HZ, np.int16)).shape[1] for s in (1, 30)]
-    assert frames == [transcriber.decoder.frames, 3000]
+    trained = round(float(str(info.details["max_window_s"])) * 100)
+    assert [transcriber.decoder.frames(frames) for frames in (100, trained, 3000)] == [trained + 200] * 2 + [3000]
     await transcriber.close()
     with pytest.raises(ModelUnavailable):
         await transcriber.transcribe(window(), TranscriptionOptions())

@@ -13,6 +13,7 @@ from pipelines.domain.transcript import TranscriptionOptions
 from pipelines.errors import InvalidRequest
 from pipelines.recognition.engines import faster_whisper as faster_whisper_transcriber
 from pipelines.recognition.engines.faster_whisper import FasterWhisperTranscriber, load_model
+from pipelines.recognition.engines.whisper_decoding import WhisperDecoder
 from tests.recognition.engines.tiny_whisper import write_multilingual_whisper
 
 pytestmark = pytest.mark.engines
@@ -137,6 +138,33 @@ async def test_an_unknown_language_is_detected_in_each_window(
     assert transcripts[2].language == "en"
 
 
+@pytest.mark.parametrize(
+    ("margin_s", "content_frames", "frames"),
+    [(5.0, 1, 750), (5.0, 250, 750), (5.0, 251, 1000), (5.0, 2600, 3000), (2.0, 800, 1000), (None, 1, 3000)],
+)
+def test_the_encoder_hears_a_window_and_what_comes_after_it(
+    loaded: FasterWhisperTranscriber, margin_s: float | None, content_frames: int, frames: int
+) -> None:
+    decoder = WhisperDecoder(loaded.decoder.model, margin_s=margin_s)
+    assert decoder.frames(content_frames) == frames
+    assert decoder.frames(content_frames, full_context=True) == 3000
+
+
+async def test_language_and_text_share_one_encoding(
+    loaded: FasterWhisperTranscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded, encode = list[tuple[int, ...]](), loaded.decoder.model.encode
+
+    def recorded_encode(features: Any) -> Any:
+        encoded.append(features.shape)
+        return encode(features)
+
+    monkeypatch.setattr(loaded.decoder.model, "encode", recorded_encode)
+    transcript = await loaded.transcribe(window(), TranscriptionOptions(temperatures=(0.0,)))
+    assert (transcript.language, transcript.language_probability) == ("de", 0.8)
+    assert encoded == [(1, 80, 750)]
+
+
 async def test_a_doubtful_window_is_tried_without_timestamps(
     loaded: FasterWhisperTranscriber, recorded: Recorded
 ) -> None:
@@ -144,6 +172,7 @@ async def test_a_doubtful_window_is_tried_without_timestamps(
     transcript = await loaded.transcribe(window(), options)
     assert transcript.redecoded
     assert [prompts[0][-1] for prompts in recorded.prompts] == [
+        token(loaded, "<|transcribe|>"),
         token(loaded, "<|transcribe|>"),
         token(loaded, "<|notimestamps|>"),
         token(loaded, "<|transcribe|>"),
