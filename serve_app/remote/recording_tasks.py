@@ -23,7 +23,7 @@ from pipelines.ports.audio import SpeechDetector
 
 _UNREAD_OBJECTS = 8
 """Two objects a window: four windows, two minutes of audio, are decoded ahead of the consumer at most."""
-_READING_CPUS = 0.25
+READING_CPUS = 0.25
 """A reading lasts as long as its transcription and mostly waits for it: one core goes through 175 s of Opus a second
 (decoding, speech detection, cutting; measured), so a quarter feeds a recognizer that is forty times faster than speech.
 """
@@ -71,7 +71,7 @@ def _detector(name: str, options: WindowingOptions) -> SpeechDetector:
 
 
 speech_windows: Any = cast(Any, ray.remote)(
-    num_cpus=_READING_CPUS,
+    num_cpus=READING_CPUS,
     max_retries=2,
     num_returns="streaming",
     _generator_backpressure_num_objects=_UNREAD_OBJECTS,
@@ -79,7 +79,7 @@ speech_windows: Any = cast(Any, ray.remote)(
 """``_produce_windows`` as a streaming generator task. Ray's stubs do not know the back-pressure option."""
 
 
-@ray.remote(num_cpus=_READING_CPUS, max_retries=2, num_returns=2)
+@ray.remote(num_cpus=READING_CPUS, max_retries=2, num_returns=2)
 def whole_recording(artifacts: str, artifact: str, max_duration_s: float) -> tuple[Samples, int]:
     """Decode a whole recording to int16 mono at 16 kHz (115 MB an hour).
 

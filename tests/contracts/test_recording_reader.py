@@ -5,8 +5,8 @@ import io
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -163,9 +163,6 @@ class Tasks:
         @ray.remote(num_cpus=0, max_retries=0)
         def probe(artifacts: str, upload: Upload) -> Recording:
             (folder / f"{time.monotonic_ns()}").write_text(str(os.getpid()))
-            if behaviour == "hang":
-                while True:
-                    signal.pause()  # the interruption of a task wakes no system call: as in a store that hangs
             if behaviour == "crash":
                 os.kill(os.getpid(), signal.SIGKILL)
             if behaviour == "refuse":
@@ -194,6 +191,15 @@ def free_cpus() -> float:
     return float(core.available_resources().get("CPU", 0.0))
 
 
+def is_running(task: str) -> bool:
+    """Say whether a process below this one works at this task: Ray gives it the task's name."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if any(f"ray::{task}" in argument for argument in process.cmdline()):
+                return True
+    return False
+
+
 async def eventually(holds: Any, what: str) -> None:
     async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110 — no event comes from another process
@@ -208,34 +214,43 @@ class TestOverRayTasks:
         await FsspecArtifactStore(str(tmp_path)).write(KEY, write_wav(talk))
         reader = over_tasks(tmp_path)
         async with AsyncExitStack() as under_way:
-            while free_cpus() > 0.0:
+            for _ in range(round(1 / recording_tasks.READING_CPUS)):
                 reading = reader.windows(KEY, replace(OPTIONS, max_window_s=4.0))
                 items: AsyncIterator[Window | AudioExtent] = await under_way.enter_async_context(aclosing(reading))
                 await anext(items)  # and no further: the task waits for its reader now
-                await asyncio.sleep(0.1)  # longer than between two counts
+            await eventually(lambda: free_cpus() == 0.0, "all CPUs are taken")
             assert (await reader.probe(UPLOAD)).duration_s == pytest.approx(59.5, abs=1.0)
         await eventually(lambda: free_cpus() == 1.0, "closing ends the tasks")
 
-    async def test_leaving_a_probe_that_hangs_ends_its_process(
-        self, tasks: Tasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("task", ["probe_recording", "whole_recording", "_produce_windows"])
+    async def test_leaving_a_task_that_hangs_ends_it(
+        self, one_cpu: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
     ) -> None:
         monkeypatch.setattr(models, "_INTERRUPTION_S", 0.1)
-        monkeypatch.setattr(recording_tasks, "probe_recording", tasks.behave("hang"))
-        probing = asyncio.create_task(over_tasks(tmp_path).probe(UPLOAD))
-        await eventually(lambda: bool(tasks.pids), "the task runs")
-        probing.cancel()
+        (tmp_path / "acme").mkdir()
+        os.mkfifo(tmp_path / "acme" / "hanging")  # whoever opens it to read waits for a writer, deaf to interruptions
+        reader = over_tasks(tmp_path)
+        calls: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
+            "probe_recording": lambda: reader.probe(replace(UPLOAD, artifact="acme/hanging")),
+            "whole_recording": lambda: reader.samples("acme/hanging", max_duration_s=60.0),
+            "_produce_windows": lambda: read(reader, "acme/hanging"),
+        }
+        reading = asyncio.create_task(calls[task]())
+        await eventually(lambda: is_running(task), "the task runs")
+        reading.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await probing
-        await eventually(lambda: not psutil.pid_exists(tasks.pids[0]), "its process is gone")
+            await reading
+        await eventually(lambda: not is_running(task), "the task has ended")
 
     async def test_a_probe_that_hangs_is_late(
-        self, tasks: Tasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, one_cpu: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(models, "_INTERRUPTION_S", 0.1)
-        monkeypatch.setattr(recording_tasks, "probe_recording", tasks.behave("hang"))
+        (tmp_path / "acme").mkdir()
+        os.mkfifo(tmp_path / "acme" / "hanging")
         with pytest.raises(DeadlineExceeded):
-            await over_tasks(tmp_path, timeout_s=0.2, retries=0).probe(UPLOAD)
-        await eventually(lambda: not any(map(psutil.pid_exists, tasks.pids)), "no process of it is left")
+            await over_tasks(tmp_path, timeout_s=0.2, retries=0).probe(replace(UPLOAD, artifact="acme/hanging"))
+        await eventually(lambda: not is_running("probe_recording"), "the task has ended")
 
     async def test_what_fails_for_a_moment_is_read_again(
         self, tasks: Tasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
