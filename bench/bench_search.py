@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from tempfile import TemporaryDirectory
 
 from bench import first_token, search_over_http
@@ -22,6 +23,7 @@ from bench.search_measures import p50, p99, query_directly
 from bench.synthetic_passages import COLLECTION, TENANT, SyntheticEmbedder, fill, questions
 from pipelines.batching import BatchStatistics
 from pipelines.domain.passage import SearchRequest
+from pipelines.errors import NotFound
 from pipelines.retrieval.engines.minilm import MiniLmEmbedder
 from pipelines.retrieval.search import search_passages
 from pipelines.stores.qdrant_connection import Connection, ServerConnection
@@ -56,7 +58,7 @@ async def compare(
 
 
 async def _remove(store: QdrantPassageStore) -> None:
-    if any(found.name == COLLECTION for found in await store.collections(TENANT)):
+    with suppress(NotFound):
         await store.delete_collection(TENANT, COLLECTION)
 
 

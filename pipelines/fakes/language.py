@@ -111,9 +111,9 @@ class ScriptedLanguageModel:
                 self.on_closed()
             raise
 
-    async def count_tokens(self, text: str) -> int:
+    async def count_tokens(self, texts: Sequence[str]) -> tuple[int, ...]:
         """Count a token for every started four characters."""
-        return -(-len(text) // 4)
+        return tuple(-(-len(text) // 4) for text in texts)
 
     async def info(self) -> ModelInfo:
         """Describe the fake."""

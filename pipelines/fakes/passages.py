@@ -32,6 +32,16 @@ class _Collection:
     copied: set[str] = field(default_factory=set)
     """Ids of what a reindexing wrote, and nobody since."""
 
+    def describe(self, name: str) -> CollectionInfo:
+        return CollectionInfo(
+            name=name,
+            passages=len(self.points),
+            embedder=self.embedder.name,
+            embedder_hash=self.embedder.checkpoint_hash or "",
+            vector_size=int(str(self.embedder.details["vector_size"])),
+            languages=tuple(sorted({passage.language for passage, _ in self.points.values()})),
+        )
+
     def require(self, embedder: ModelInfo) -> None:
         if _identity(self.embedder) != _identity(embedder):
             raise EmbedderMismatch(
@@ -135,17 +145,12 @@ class InMemoryPassageStore:
         """List this tenant's collections, sorted by name."""
         self._require_up()
         return tuple(
-            CollectionInfo(
-                name=name,
-                passages=len(found.points),
-                embedder=found.embedder.name,
-                embedder_hash=found.embedder.checkpoint_hash or "",
-                vector_size=int(str(found.embedder.details["vector_size"])),
-                languages=tuple(sorted({passage.language for passage, _ in found.points.values()})),
-            )
-            for (owner, name), found in sorted(self._collections.items())
-            if owner == tenant
+            found.describe(name) for (owner, name), found in sorted(self._collections.items()) if owner == tenant
         )
+
+    async def collection(self, tenant: str, collection: str) -> CollectionInfo:
+        """Describe one collection."""
+        return self._get(tenant, collection).describe(collection)
 
     async def delete_collection(self, tenant: str, collection: str) -> None:
         """Remove a collection with its passages."""

@@ -209,10 +209,7 @@ async def _clean_up(passages: PassageStore, job: NewJob, collection: str) -> Non
 
 
 async def _count_passages(passages: PassageStore, tenant: str, collection: str) -> int:
-    for found in await passages.collections(tenant):
-        if found.name == collection:
-            return found.passages
-    raise NotFound("there is no such collection", "name")
+    return (await passages.collection(tenant, collection)).passages
 
 
 async def _result(embedder: Embedder, collection: str, passages: int) -> JobResult:

@@ -137,7 +137,7 @@ class LanguageModelSession:
 
     async def _room(self, messages: Sequence[Message]) -> int:
         """Return how many tokens the context has left for an answer to these messages."""
-        used = await self.model.count_tokens("\n".join(message.content for message in messages))
+        [used] = await self.model.count_tokens(["\n".join(message.content for message in messages)])
         return int(CONTEXT_MARGIN * self.context_tokens) - used
 
 

@@ -86,13 +86,14 @@ class SkillRun:
         budget = await self._budget()
         timed, count = self.transcript.duration_s > 0, self.session.model.count_tokens
         everything = "\n".join(transcript_line(segment, timed=timed) for segment in self.transcript.segments)
-        tokens_per_character = await count(everything) / max(len(everything), 1)
+        [tokens] = await count([everything])
+        tokens_per_character = tokens / max(len(everything), 1)
         for _ in range(_ATTEMPTS_TO_FIT):
             measure = _measure(tokens_per_character, timed=timed)
             parts = split_transcript(self.transcript.segments, budget, measure)
             if len(parts) > self.session.options.max_parts:
                 raise TooLarge(f"the text needs {len(parts)} parts, more than {self.session.options.max_parts}")
-            sizes = await asyncio.gather(*(count(_text_of(part, timed=timed)) for part in parts))
+            sizes = await count([_text_of(part, timed=timed) for part in parts])
             if max(sizes) <= budget:
                 return parts
             tokens_per_character *= 1.05 * max(sizes) / budget
@@ -101,7 +102,7 @@ class SkillRun:
     async def _budget(self) -> int:
         """Tokens that a part may have. Raises InvalidRequest where the instructions alone fill the context."""
         messages = build_skill_prompt(self.template, self.model_schema, self.variables(2, 3), ())
-        used = await self.session.model.count_tokens("\n".join(message.content for message in messages))
+        [used] = await self.session.model.count_tokens(["\n".join(message.content for message in messages)])
         budget = int(CONTEXT_MARGIN * self.session.context_tokens) - used - (self.resolved.sampling.max_tokens or 0)
         if budget < _LEAST_PART_TOKENS:
             raise InvalidRequest(f"template {self.template.id} does not fit the language model's context")
@@ -141,7 +142,7 @@ class SkillRun:
             return await asyncio.to_thread(merge_answers, self.model_schema, answers)
         while len(answers) > 1:
             budget = await self._budget()
-            sizes = await asyncio.gather(*(self.session.model.count_tokens(json.dumps(answer)) for answer in answers))
+            sizes = await self.session.model.count_tokens([json.dumps(answer) for answer in answers])
             groups = [[answers[index] for index in group] for group in group_answers(sizes, budget)]
             answers = list(await asyncio.gather(*map(self._one_of, groups)))
         return answers[0]

@@ -32,8 +32,11 @@ class LanguageModel(Protocol):
         """Yield text as it is generated; the last chunk carries usage and finish reason. Closing stops generation."""
         ...
 
-    async def count_tokens(self, text: str) -> int:
-        """Count tokens as this model's tokenizer does, or estimate from above where it cannot be asked."""
+    async def count_tokens(self, texts: Sequence[str]) -> tuple[int, ...]:
+        """Count each text's tokens as this model's tokenizer does, or estimate from above where it cannot be asked.
+
+        A text that it refuses to count, because it is longer than its context, has more tokens than that.
+        """
         ...
 
     async def info(self) -> ModelInfo:

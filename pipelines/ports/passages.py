@@ -76,6 +76,10 @@ class PassageStore(Protocol):
         """List this tenant's collections, sorted by name."""
         ...
 
+    async def collection(self, tenant: str, collection: str) -> CollectionInfo:
+        """Describe one collection. Raises NotFound."""
+        ...
+
     async def delete_collection(self, tenant: str, collection: str) -> None:
         """Remove a collection with its passages and its replacements: what is made under its name next is empty.
 

@@ -1,12 +1,9 @@
 """What answering a question needs: ports, and the numbers that bound it."""
 
-import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pipelines.domain.answer import SamplingOptions
 from pipelines.domain.model import ModelInfo
-from pipelines.errors import InvalidRequest
 from pipelines.ports.language import LanguageModel
 from pipelines.ports.models import Embedder, Reranker
 from pipelines.ports.passages import PassageStore
@@ -64,18 +61,3 @@ TURN_TOKENS = 8
 def context_length(info: ModelInfo, options: ChatOptions) -> int:
     """Return how many tokens prompt and answer may have together."""
     return int(str(info.details.get("context_tokens") or options.context_tokens))
-
-
-async def count_tokens(model: LanguageModel, texts: Sequence[str], *, context_tokens: int) -> list[int]:
-    """Count the tokens of each text; one that the model refuses to count is longer than its context.
-
-    Raises what the model raises otherwise.
-    """
-
-    async def counted(text: str) -> int:
-        try:
-            return await model.count_tokens(text)
-        except InvalidRequest:
-            return context_tokens + 1
-
-    return await asyncio.gather(*(counted(text) for text in texts))

@@ -19,7 +19,7 @@ from pipelines.errors import DeadlineExceeded, InvalidRequest
 from pipelines.language.generation import ThinkingSkipper
 from pipelines.language.sampling import LIBRARY_DEFAULTS, UNKNOWN_DEFAULTS, resolve_sampling
 from pipelines.ports.language import LanguageModel
-from pipelines.retrieval.ports import TURN_TOKENS, ChatOptions, context_length, count_tokens
+from pipelines.retrieval.ports import TURN_TOKENS, ChatOptions, context_length
 
 NO_EVIDENCE = "I could not find this in the recordings."
 """What is said, by the model or without it, where the passages do not hold the answer."""
@@ -164,8 +164,7 @@ async def prepare_prompt(
     history, blocks = recent_messages(request.messages[:-1]), source_blocks(sources)
 
     async def counted(texts: Sequence[str], around: int) -> list[int]:
-        counts = await count_tokens(model, texts, context_tokens=context_tokens)
-        return [tokens + around for tokens in counts]
+        return [tokens + around for tokens in await model.count_tokens(texts)]
 
     bare_tokens, history_tokens, block_tokens = await asyncio.gather(
         counted([message.content for message in build_prompt(question, ())], TURN_TOKENS),

@@ -19,7 +19,6 @@ from pipelines.retrieval.ports import (
     ChatOptions,
     ChatPorts,
     context_length,
-    count_tokens,
 )
 from pipelines.retrieval.prompts import build_rewrite_prompt, fit_blocks, recent_messages, rewrite_line
 from pipelines.retrieval.search import check_search, search_passages
@@ -133,7 +132,7 @@ async def _rewrite_prompt(model: LanguageModel, request: ChatRequest, options: C
     question, history = request.messages[-1], recent_messages(request.messages[:-1])
     bare = build_rewrite_prompt([question])
     lines = [rewrite_line(message) for message in history]
-    counts = await count_tokens(model, [*(message.content for message in bare), *lines], context_tokens=context_tokens)
+    counts = await model.count_tokens([*(message.content for message in bare), *lines])
     room = context_tokens - _REWRITE_TOKENS - sum(counts[: len(bare)]) - TURN_TOKENS * len(bare)
     kept = fit_blocks([tokens + 1 for tokens in reversed(counts[len(bare) :])], room)
     if kept == 0:

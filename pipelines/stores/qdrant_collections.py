@@ -197,6 +197,13 @@ class QdrantCollections:
         described = await asyncio.gather(*(self._describe(name) for name in names))
         return tuple(sorted((info for info in described if info is not None), key=lambda info: info.name))
 
+    async def describe(self, tenant: str, collection: str) -> CollectionInfo:
+        """Describe one collection. Raises NotFound."""
+        described = await self._describe(alias_name(tenant, collection))
+        if described is None:
+            raise not_found(collection)
+        return described
+
     async def _describe(self, alias: str) -> CollectionInfo | None:
         """Return None where the collection went away in between."""
         for _ in range(_ATTEMPTS):

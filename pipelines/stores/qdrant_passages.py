@@ -161,6 +161,10 @@ class QdrantPassageStore:
         """List what stands under this tenant's prefix."""
         return await self._collections.describe_all(tenant)
 
+    async def collection(self, tenant: str, collection: str) -> CollectionInfo:
+        """Describe what stands behind this tenant's alias."""
+        return await self._collections.describe(tenant, collection)
+
     async def delete_collection(self, tenant: str, collection: str) -> None:
         """Remove a collection with its passages."""
         await self._collections.remove(tenant, collection)

@@ -4,7 +4,7 @@ Callers need neither vLLM nor its request classes: bodies are dicts of the chat 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -48,11 +48,11 @@ class PlainLLMServer(LLMServer):
         finally:
             await responses.aclose()
 
-    async def token_count(self, text: str) -> int:
-        """Count the tokens of a text with the model's own tokenizer, without special tokens."""
+    async def token_counts(self, texts: Sequence[str]) -> tuple[int, ...]:
+        """Count the tokens of each text with the model's own tokenizer, without special tokens."""
         if self._tokenizer is None:
             self._tokenizer = await asyncio.to_thread(load_tokenizer, await self._folder())
-        return await asyncio.to_thread(self._tokenizer, text)
+        return await asyncio.to_thread(tuple, map(self._tokenizer, texts))
 
     async def describe(self) -> ModelInfo:
         """Say what is loaded."""

@@ -60,9 +60,10 @@ class HandleLanguageModel:
         finally:
             await batches.aclose()
 
-    async def count_tokens(self, text: str) -> int:
+    async def count_tokens(self, texts: Sequence[str]) -> tuple[int, ...]:
         """Count in a replica, where the tokenizer is."""
-        return int(await call(self._handle.token_count, text))
+        counts: tuple[int, ...] = await call(self._handle.token_counts, tuple(texts))
+        return counts
 
     async def info(self) -> ModelInfo:
         """Ask a replica what it loaded."""
@@ -124,10 +125,10 @@ class GuardedLanguageModel:
             unavailable=ModelUnavailable,
         )
 
-    async def count_tokens(self, text: str) -> int:
+    async def count_tokens(self, texts: Sequence[str]) -> tuple[int, ...]:
         """Count under the policy."""
         return await self.guard.call(
-            "language model tokens", self.policy, lambda: self.model.count_tokens(text), unavailable=ModelUnavailable
+            "language model tokens", self.policy, lambda: self.model.count_tokens(texts), unavailable=ModelUnavailable
         )
 
     async def info(self) -> ModelInfo:

@@ -73,6 +73,11 @@ class RemotePassageStore:
         found: tuple[CollectionInfo, ...] = await self._perform(self._reading, "collections", tenant)
         return found
 
+    async def collection(self, tenant: str, collection: str) -> CollectionInfo:
+        """Describe one collection."""
+        found: CollectionInfo = await self._perform(self._reading, "collection", tenant, collection)
+        return found
+
     async def delete_collection(self, tenant: str, collection: str) -> None:
         """Remove a collection."""
         await self._perform(self._writing, "delete_collection", tenant, collection)

@@ -48,7 +48,8 @@ class ChatEndpoint:
         if not self.tokenizes:
             return PlainTextResponse("not here", self.not_tokenizing)
         body = await request.json()
-        return JSONResponse({"count": await self.model.count_tokens(body["prompt"])})
+        [count] = await self.model.count_tokens([body["prompt"]])
+        return JSONResponse({"count": count})
 
     async def chat(self, request: Request) -> Response:
         body = await request.json()

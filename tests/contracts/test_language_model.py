@@ -158,9 +158,9 @@ async def test_many_calls_may_be_made_at_once(rig: Rig) -> None:
 
 
 async def test_tokens_can_be_counted(rig: Rig) -> None:
-    assert await rig.model.count_tokens("") == 0
-    few, many = await rig.model.count_tokens("a cell"), await rig.model.count_tokens("a cell " * 100)
-    assert 0 < few < many
+    none, few, many = await rig.model.count_tokens(["", "a cell", "a cell " * 100])
+    assert 0 == none < few < many
+    assert await rig.model.count_tokens([]) == ()
 
 
 async def test_it_says_what_it_is(rig: Rig) -> None:

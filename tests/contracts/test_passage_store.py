@@ -255,6 +255,10 @@ async def test_collections_are_listed_by_name(store: PassageStore) -> None:
     assert (second.name, second.passages, second.languages) == ("b", 4, ("de", "en"))
     assert (second.embedder, second.embedder_hash, second.vector_size) == ("bag-of-words", "sha256:fake", 64)
     assert await store.collections("nobody") == ()
+    assert (await store.collection("a", "a"), await store.collection("a", "b")) == (first, second)
+    for tenant, name in (("a", "c"), ("nobody", "a")):
+        with pytest.raises(NotFound):
+            await store.collection(tenant, name)
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -90,13 +90,13 @@ def answer(text: str, finish_reason: str = "stop") -> dict[str, Any]:
 
 
 async def test_a_request_crosses_the_handle_as_plain_values() -> None:
-    model, handle = handle_model(answer=answer("{}"), token_count=7)
+    model, handle = handle_model(answer=answer("{}"), token_counts=(7,))
     completion = await model.generate(QUESTION, sampling=SAMPLING, schema=SCHEMA)
     assert completion.usage is not None
     assert (completion.text, completion.finish_reason, completion.usage.prompt_tokens) == ("{}", "stop", 5)
     extra = {"chat_template_kwargs": {"enable_thinking": False}}
     assert handle.answer.bodies == [(chat_body("tiny", QUESTION, SAMPLING, schema=SCHEMA, extra=extra),)]
-    assert await model.count_tokens("a cell") == 7
+    assert await model.count_tokens(["a cell"]) == (7,)
 
 
 async def test_guided_json_that_was_cut_is_an_error() -> None:
@@ -202,11 +202,11 @@ async def test_a_model_that_counts_but_does_not_answer_is_left_alone() -> None:
     port = guarded(model, retries=0, failures_to_open=2)
     for _ in range(2):
         await port.info()
-        await port.count_tokens("a cell")
+        await port.count_tokens(["a cell"])
         with pytest.raises(ModelUnavailable, match="gone"):
             await drained(port)
     assert port.guard.states["language model"] == "open"
-    assert await port.count_tokens("a cell") == 2
+    assert await port.count_tokens(["a cell"]) == (2,)
 
 
 class Unreachable(ScriptedLanguageModel):
@@ -306,7 +306,7 @@ async def test_closing_a_guarded_stream_stops_the_generation() -> None:
 async def test_what_the_guarded_model_says_and_counts_is_the_models_own() -> None:
     model = ScriptedLanguageModel()
     assert await guarded(model).info() == await model.info()
-    assert await guarded(model).count_tokens("a cell") == await model.count_tokens("a cell")
+    assert await guarded(model).count_tokens(["a cell"]) == await model.count_tokens(["a cell"])
 
 
 @pytest.fixture

