@@ -18,7 +18,7 @@ from bench.machine import machine
 from pipelines.audio.decode import PyavDecoder
 from pipelines.audio.reader import LocalReader
 from pipelines.domain.audio import Recording
-from pipelines.domain.job import Feature, NewJob, Upload
+from pipelines.domain.job import NewJob, Upload
 from pipelines.fakes.models import FakeSpeechDetector
 from pipelines.jobs.dbos.queue import DbosJobQueue
 from pipelines.jobs.dbos.runner import DbosJobRunner, RunnerOptions
@@ -134,9 +134,9 @@ async def empty(queue: DbosJobQueue) -> None:
 
 def job() -> NewJob:
     """Return a job of its own file name."""
-    fresh = new_job(Feature.RAW_TRANSCRIPT)
+    fresh = new_job("raw_transcript")
     upload = Upload(filename=fresh.job_id, sha256="0" * 64, bytes=1, artifact=fresh.upload.artifact)
-    return new_job(Feature.RAW_TRANSCRIPT, job_id=fresh.job_id, upload=upload)
+    return new_job("raw_transcript", job_id=fresh.job_id, upload=upload)
 
 
 def spread(seconds: Sequence[float]) -> dict[str, float]:

@@ -151,7 +151,7 @@ class MeasuringObserver:
     def running(self, job: NewJob) -> Iterator[None]:
         """Bind job and tenant to every log line of the run."""
         with structlog.contextvars.bound_contextvars(job=job.job_id, tenant=job.tenant):
-            features = [feature.value for feature in job.request.features]
+            features = list(job.request.features)
             logger.info("job_started", kind=job.kind.value, features=features)
             yield
 

@@ -1,14 +1,12 @@
 """What the HTTP application is a function of."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ray import serve
 
-from pipelines.domain.job import Feature
-from pipelines.jobs.stage_records import ENHANCE_FEATURES, UNDERSTAND_FEATURES
 from pipelines.language.ports import LanguagePorts
 from pipelines.ports.artifacts import ArtifactStore
 from pipelines.ports.audio import RecordingReader
@@ -116,16 +114,9 @@ class RayClusterStatus:
         return self._guard.states
 
 
-def available_features(services: Services) -> Collection[Feature]:
-    """Return what may be asked of a job here."""
-    if services.language is None:
-        return frozenset(Feature) - ENHANCE_FEATURES - UNDERSTAND_FEATURES
-    return frozenset(Feature) - (frozenset() if translates(services.language) else {Feature.TRANSLATION})
-
-
-def translates(language: LanguagePorts) -> bool:
-    """Say whether there is something that translates: nothing stands in for a language model there.
-
-    A model that is configured and does not answer counts: it may come back.
-    """
-    return language.model is not None
+def present_ports(services: Services) -> frozenset[str]:
+    """Return which ports that features may need are there, by their names in the table of features."""
+    language = services.language
+    found = {"diarizer", "embedder", "passages"}
+    found |= {"understanding"} if language is not None else set()
+    return frozenset(found | ({"language_model"} if language is not None and language.model is not None else set()))

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipelines.audio.windows import read_windows
 from pipelines.domain.audio import AudioExtent, Recording, Window, WindowingOptions
-from pipelines.domain.job import Feature, JobRequest, Upload
+from pipelines.domain.job import JobRequest, Upload
 from pipelines.domain.samples import Samples
 from pipelines.errors import AudioTooShort, DiarizationTooLong, TooLarge
 from pipelines.jobs.ports import ProcessingOptions
@@ -94,6 +94,6 @@ def check_duration(duration_s: float | None, request: JobRequest, options: Proce
     if duration_s > options.windowing.max_duration_s:
         hours = options.windowing.max_duration_s / 3600
         raise TooLarge(f"the recording lasts longer than the {hours:g} h that are taken", "file")
-    if Feature.DIARIZATION in request.features and duration_s > options.max_diarization_s:
+    if "diarization" in request.features and duration_s > options.max_diarization_s:
         hours = options.max_diarization_s / 3600
         raise DiarizationTooLong(f"diarization takes recordings of at most {hours:g} h", "features")

@@ -16,22 +16,6 @@ EventType = Literal["queued", "started", "stage", "window", "succeeded", "failed
 TERMINAL_EVENTS: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 
 
-class Feature(StrEnum):
-    """What a job can be asked for."""
-
-    RAW_TRANSCRIPT = "raw_transcript"
-    CLEAN_TRANSCRIPT = "clean_transcript"
-    SUMMARY = "summary"
-    ENHANCEMENT_METRICS = "enhancement_metrics"
-    DIARIZATION = "diarization"
-    WORD_TIMESTAMPS = "word_timestamps"
-    TRANSLATION = "translation"
-    ENTITIES = "entities"
-    CLASSIFICATION = "classification"
-    QUALITY = "quality"
-    INDEX = "index"
-
-
 class JobKind(StrEnum):
     """What a job works on. All kinds share one queue, its states and its events."""
 
@@ -65,20 +49,6 @@ class JobStatus(StrEnum):
         return self in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
-class Stage(StrEnum):
-    """What a running job is doing."""
-
-    PREPARE = "prepare"
-    TRANSCRIBE = "transcribe"
-    DIARIZE = "diarize"
-    ATTRIBUTE = "attribute"
-    ENHANCE = "enhance"
-    UNDERSTAND = "understand"
-    INDEX = "index"
-    ANSWER = "answer"
-    """Only of a chat."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
     """What was asked, checked and with defaults filled in. Stored as JSON with the job; holds no spoken content.
@@ -86,7 +56,8 @@ class JobRequest:
     A text skill is the one feature of its job; a chat and a reindexing have none.
     """
 
-    features: tuple[Feature, ...] = (Feature.RAW_TRANSCRIPT,)
+    features: tuple[str, ...] = ("raw_transcript",)
+    """Names of the table in ``pipelines/jobs/features.py``."""
     template_id: str | None = None
     """Required with ``summary``."""
     collection: str | None = None
@@ -157,7 +128,8 @@ class Job:
     request: JobRequest
     upload: Upload
     status: JobStatus
-    stage: Stage | None
+    stage: str | None
+    """What is running, or what failed: of the table in ``pipelines/jobs/stages.py``; a chat has only ``answer``."""
     progress: float
     """0–1 over all stages."""
     queue_position: int | None

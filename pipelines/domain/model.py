@@ -1,7 +1,7 @@
 """What model really ran: the provenance that stands in health, in the model list and in every job's ``versions``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 ModelRole = Literal["asr", "diarizer", "embedder", "reranker", "llm"]
@@ -57,3 +57,18 @@ class ModelInfo:
     """Set when this is not the first model of its chain."""
     details: Mapping[str, object] = field(default_factory=dict)
     """Further JSON-able facts: vector size, decoding defaults, chat template, …"""
+
+
+def describe_model(model: ModelInfo) -> dict[str, object]:
+    """Return what ``versions`` says about a model: enough to run it again, and no path."""
+    return {
+        "backend": model.backend,
+        "model": model.name,
+        "variant": model.variant,
+        "checkpoint_hash": model.checkpoint_hash,
+        "compute_type": model.compute_type,
+        "device": model.device,
+        "demo": model.demo,
+        "decoding": model.details.get("decoding", {}),
+        "fallback": asdict(model.fallback) if model.fallback else None,
+    }

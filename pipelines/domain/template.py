@@ -6,7 +6,6 @@ from enum import StrEnum
 from typing import Literal
 
 from pipelines.domain.answer import SamplingOptions
-from pipelines.domain.job import Feature
 from pipelines.domain.model import Degradation
 from pipelines.domain.transcript import Transcript
 
@@ -56,18 +55,18 @@ class Skill(StrEnum):
     EVALUATE = "evaluate"
 
     @property
-    def feature(self) -> Feature:
+    def feature(self) -> str:
         """The feature of a recording's job that does the same."""
         return _FEATURES[self]
 
 
 _FEATURES = {
-    Skill.ENHANCE: Feature.CLEAN_TRANSCRIPT,
-    Skill.SUMMARIZE: Feature.SUMMARY,
-    Skill.TRANSLATE: Feature.TRANSLATION,
-    Skill.ENTITIES: Feature.ENTITIES,
-    Skill.CLASSIFY: Feature.CLASSIFICATION,
-    Skill.EVALUATE: Feature.QUALITY,
+    Skill.ENHANCE: "clean_transcript",
+    Skill.SUMMARIZE: "summary",
+    Skill.TRANSLATE: "translation",
+    Skill.ENTITIES: "entities",
+    Skill.CLASSIFY: "classification",
+    Skill.EVALUATE: "quality",
 }
 
 

@@ -18,7 +18,6 @@ from pipelines.domain.job import (
     NewJob,
     Priority,
     QueueDepth,
-    Stage,
 )
 from pipelines.errors import IdempotencyConflict, InvalidRequest, JobEnded, JobNotFailed, NotFound
 from pipelines.fakes.steps import InMemoryStepRunner
@@ -238,7 +237,7 @@ class InMemoryJobQueue:
         if record.job.status.ended:
             return
         if "progress" in data:
-            stage = Stage(str(data["stage"])) if data["stage"] else None
+            stage = str(data["stage"]) if data["stage"] else None
             record.job = replace(record.job, stage=stage, progress=float(str(data["progress"])))
         await self._append(record, kind, data)  # type: ignore[arg-type]  # the flow emits only known events
 

@@ -1,24 +1,23 @@
 """The job itself: every stage a durable step, whose output is an artifact and whose return value is a reference.
 
-    prepare ─▶ transcribe ∥ diarize ─▶ attribute ─▶ enhance ∥ understand ∥ index ─▶ result
-
-Each parallel branch is exactly one step and branches start in a fixed order, so that a replay meets the same steps. A
-stage that finds its artifact does nothing: a job may be killed anywhere and run again, from anywhere. Changing the
-order of steps changes what a replay means: raise ``stage_plan.WORKFLOW_VERSION`` with it.
+Each parallel branch is exactly one step and branches start in the order of the table of stages, so that a replay meets
+the same steps. A stage that finds its artifact does nothing: a job may be killed anywhere and run again, from anywhere.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
-from pipelines.domain.job import NewJob, Stage
+from pipelines.domain.job import JobResult, NewJob
 from pipelines.domain.transcript import WindowTranscript
-from pipelines.errors import DeadlineExceeded, RayScribeError
+from pipelines.errors import ArtifactNotFound, DeadlineExceeded, RayScribeError
+from pipelines.jobs.artifacts import artifact_key, made_once
 from pipelines.jobs.clock import JobClock, ModelSlots
 from pipelines.jobs.failure import JobFailed, failure_of, only_known_errors
 from pipelines.jobs.ports import ProcessingOptions, RecordingPorts
-from pipelines.jobs.stage_records import StageProgress, plan_stages
-from pipelines.jobs.stages import RecordingStages
+from pipelines.jobs.result import compose_result, load_stage_outputs
+from pipelines.jobs.stages import JobContext, Stage, plan_stages, run_stage
 from pipelines.ports.jobs import StepRunner
 
 StepResult = Mapping[str, object]
@@ -39,33 +38,38 @@ async def process_recording(
     the job's owner may see; what the stages produced until then stays.
     """
     options = options or ProcessingOptions()
-    clock = JobClock()
-    stages = RecordingStages(job, ports, options, clock, slots or ModelSlots.of(options))
-    return await _JobRun(job, stages, steps, options, clock).run()
+    return await _JobRun(job, ports, steps, options, slots or ModelSlots.of(options)).run()
 
 
 class _JobRun:
     """One run of one job: which step comes when, and what is said about it."""
 
     def __init__(
-        self, job: NewJob, stages: RecordingStages, steps: StepRunner, options: ProcessingOptions, clock: JobClock
+        self, job: NewJob, ports: RecordingPorts, steps: StepRunner, options: ProcessingOptions, slots: ModelSlots
     ) -> None:
-        self._stages = stages
         self._steps = steps
-        self._options = options
-        self._clock = clock
-        self._plan = plan_stages(job.request)
-        self._progress = StageProgress(self._plan)
+        self._clock = JobClock()
+        self._context = JobContext(job, ports, options, self._clock, slots, self._on_window)
+        self._sections = plan_stages(job.request)
+        self._progress = StageProgress(self._sections)
         self._duration_s: float | None = None
 
     async def run(self) -> str:
-        prepared = await self._limited(None, lambda: self._stage(Stage.PREPARE, self._stages.prepare))
-        duration_s = prepared["duration_s"]
+        first, *sections = self._sections
+        [prepared] = first
+        found = await self._limited(None, lambda: self._stage(prepared))
+        duration_s = found["duration_s"]
         self._duration_s = float(duration_s) if isinstance(duration_s, int | float) else None
-        return await self._limited(self._duration_s, self._run_prepared)
+        return await self._limited(self._duration_s, lambda: self._run_prepared(sections))
+
+    async def _run_prepared(self, sections: Sequence[Sequence[Stage[Any]]]) -> str:
+        for section in sections:
+            await self._together(section)
+        result = await self._step("result", None, lambda: self._clock.wait_out(self._write_result))
+        return str(result["artifact"])
 
     async def _limited(self, duration_s: float | None, body: Callable[[], Awaitable[ResultT]]) -> ResultT:
-        limit_s = self._options.timeout_s(duration_s)
+        limit_s = self._context.options.timeout_s(duration_s)
         try:
             async with self._clock.limit(limit_s):
                 return await body()
@@ -73,46 +77,29 @@ class _JobRun:
             error = DeadlineExceeded(f"the job worked for longer than {limit_s:.0f} s")
             raise JobFailed(failure_of(error, self._progress.stage)) from None
 
-    async def _run_prepared(self) -> str:
-        await self._together({Stage.TRANSCRIBE: self._transcribe, Stage.DIARIZE: self._stages.diarize})
-        await self._together({Stage.ATTRIBUTE: self._stages.attribute})
-        await self._together(
-            {
-                Stage.ENHANCE: self._stages.enhance,
-                Stage.UNDERSTAND: self._stages.understand,
-                Stage.INDEX: self._stages.index,
-            }
-        )
-        result = await self._step("result", None, lambda: self._clock.wait_out(self._stages.write_result))
-        return str(result["artifact"])
-
-    async def _transcribe(self) -> StepResult:
-        return await self._stages.transcribe(self._on_window)
-
-    async def _together(self, bodies: Mapping[Stage, Callable[[], Awaitable[StepResult]]]) -> None:
-        """Run the planned ones of these stages at the same time; the first failure stops the others."""
+    async def _together(self, section: Sequence[Stage[Any]]) -> None:
+        """Run these stages at the same time; the first failure stops the others."""
         try:
             async with asyncio.TaskGroup() as group:
-                for stage, body in bodies.items():
-                    if stage in self._plan:
-                        group.create_task(self._stage(stage, body))
+                for stage in section:
+                    group.create_task(self._stage(stage))
         except BaseExceptionGroup as failures:
             raise _first(failures) from None
 
-    async def _stage(self, stage: Stage, body: Callable[[], Awaitable[StepResult]]) -> StepResult:
+    async def _stage(self, stage: Stage[Any]) -> StepResult:
         async def announced() -> StepResult:
-            if stage is Stage.PREPARE:
+            if stage in self._sections[0]:
                 await self._steps.emit("started", {})
-            self._progress.start(stage)
+            self._progress.start(stage.name)
             await self._emit("stage", waiting_s=self._waiting_s)
-            result = await self._clock.wait_out(body)
-            self._progress.advance(stage, 1.0)
+            result = await self._clock.wait_out(lambda: run_stage(stage, self._context))
+            self._progress.advance(stage.name, 1.0)
             if self._progress.stage is not None:
                 await self._emit("stage", waiting_s=self._waiting_s)
             return {**result, "waiting_s": self._waiting_s}
 
-        result = await self._step(stage.value, stage, announced)
-        self._progress.advance(stage, 1.0)  # a replay returns without running the body
+        result = await self._step(stage.name, stage.name, announced)
+        self._progress.advance(stage.name, 1.0)  # a replay returns without running the body
         waited_s = result.get("waiting_s")
         self._clock.restore(waited_s if isinstance(waited_s, int | float) else 0.0)
         return result
@@ -121,21 +108,61 @@ class _JobRun:
     def _waiting_s(self) -> float:
         return round(self._clock.waiting_s, 3)
 
-    async def _step(self, name: str, stage: Stage | None, body: Callable[[], Awaitable[StepResult]]) -> StepResult:
+    async def _step(self, name: str, stage: str | None, body: Callable[[], Awaitable[StepResult]]) -> StepResult:
         try:
             return await self._steps.step(name, lambda: only_known_errors(name, body))
         except RayScribeError as error:
-            raise JobFailed(failure_of(error, stage.value if stage else None)) from error
+            raise JobFailed(failure_of(error, stage)) from error
+
+    async def _write_result(self) -> StepResult:
+        """Write ``result.json``, once."""
+        job, artifacts = self._context.job, self._context.ports.artifacts
+        key = artifact_key(job.tenant, job.job_id, "result")
+
+        async def make() -> JobResult:
+            result = compose_result(job.request, await load_stage_outputs(artifacts, job.tenant, job.job_id))
+            if result is None:
+                raise ArtifactNotFound("the output of the stage prepare is missing")
+            return replace(result, metrics=replace(result.metrics, waiting_s=self._waiting_s))
+
+        await made_once(artifacts, key, JobResult, make)
+        return {"artifact": key}
 
     async def _on_window(self, window: WindowTranscript) -> None:
         if self._duration_s:
-            self._progress.advance(Stage.TRANSCRIBE, min(0.99, window.end_s / self._duration_s))
-        await self._emit("window", start_s=window.start_s, end_s=window.end_s, **self._stages.place_of(window))
+            self._progress.advance("transcribe", min(0.99, window.end_s / self._duration_s))
+        await self._emit("window", start_s=window.start_s, end_s=window.end_s, **self._context.place_of(window))
 
     async def _emit(self, event_type: str, **data: object) -> None:
-        stage = self._progress.stage
-        known = {"stage": stage.value if stage else None, "progress": self._progress.value}
+        known = {"stage": self._progress.stage, "progress": self._progress.value}
         await self._steps.emit(event_type, {**known, **data})
+
+
+class StageProgress:
+    """How far a job is: 0–1 over all its stages, never falling."""
+
+    def __init__(self, sections: Sequence[Sequence[Stage[Any]]]) -> None:
+        self._weights = {stage.name: stage.weight for section in sections for stage in section}
+        self._parts: dict[str, float] = {}
+
+    def start(self, stage: str) -> None:
+        """Note that ``stage`` is under way."""
+        self._parts.setdefault(stage, 0.0)
+
+    def advance(self, stage: str, part: float) -> None:
+        """Note that ``part`` (0–1) of ``stage`` is done."""
+        self._parts[stage] = max(self._parts.get(stage, 0.0), min(part, 1.0))
+
+    @property
+    def stage(self) -> str | None:
+        """The first stage that is under way: what a status line names."""
+        return next((stage for stage in self._weights if self._parts.get(stage, 1.0) < 1.0), None)
+
+    @property
+    def value(self) -> float:
+        """Progress, rounded to a thousandth."""
+        done = sum(self._weights[stage] * part for stage, part in self._parts.items())
+        return round(done / sum(self._weights.values()), 3)
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -5,62 +5,87 @@ from contextlib import aclosing
 from dataclasses import replace
 
 import pipelines
-from pipelines.domain.job import Enhancement, Feature, Job, JobEvent, JobKind, JobMetrics, JobRequest, JobResult, Stage
-from pipelines.domain.model import Degradation, ModelInfo
+from pipelines.domain.job import Enhancement, Job, JobEvent, JobKind, JobMetrics, JobRequest, JobResult
 from pipelines.domain.transcript import Transcript
 from pipelines.errors import NotFound
-from pipelines.jobs.stage_records import StageOutputs, load_artifact, load_result, load_stage_outputs
+from pipelines.jobs.artifacts import artifact_key, load_artifact, load_result
+from pipelines.jobs.stages import (
+    STAGES,
+    Attributed,
+    Enhanced,
+    Prepared,
+    RecordT,
+    StageRecord,
+    Transcribed,
+    Understood,
+    into_sections,
+)
 from pipelines.ports.artifacts import ArtifactStore
 from pipelines.ports.jobs import JobQueue
 from pipelines.recognition.transcribe import Wave
 
 
+class StageOutputs:
+    """All that a job's stages have left so far."""
+
+    def __init__(self, records: Mapping[str, StageRecord]) -> None:
+        self.records = records
+        """By stage, in the order of the table."""
+
+    def find(self, record_type: type[RecordT]) -> RecordT | None:
+        """Return the record of this type; None where it is not (yet) there."""
+        return next((record for record in self.records.values() if isinstance(record, record_type)), None)
+
+    @property
+    def transcript(self) -> Transcript | None:
+        """The best transcript there is: with speakers, else without."""
+        if attributed := self.find(Attributed):
+            return attributed.transcript
+        transcribed = self.find(Transcribed)
+        return transcribed.report.transcript if transcribed else None
+
+
+async def load_stage_outputs(artifacts: ArtifactStore, tenant: str, job_id: str) -> StageOutputs:
+    """Return what a job's stages have left; of a running or failed job, its partial results."""
+    records: dict[str, StageRecord] = {}
+    for stage in STAGES:
+        record = await load_artifact(artifacts, artifact_key(tenant, job_id, stage.name), stage.record)
+        if record is not None:
+            records[stage.name] = record
+    return StageOutputs(records)
+
+
 def compose_result(request: JobRequest, outputs: StageOutputs) -> JobResult | None:
     """Return the result; None before the recording has been probed."""
-    if outputs.prepare is None:
+    prepared, transcript = outputs.find(Prepared), outputs.transcript
+    if prepared is None:
         return None
-    transcript = outputs.transcript
     return JobResult(
-        recording=outputs.prepare.recording,
+        recording=prepared.recording,
         language=transcript.language if transcript else None,
         speakers=transcript.speakers if transcript else (),
         results=_results(request, outputs),
-        versions={"pipeline": pipelines.__version__, **_model_versions(outputs)},
+        versions={"pipeline": pipelines.__version__, **_versions(outputs)},
         metrics=measure(outputs),
         enhancement=_enhancement(outputs),
-        degraded=_degradations(outputs),
+        degraded=tuple(entry for record in outputs.records.values() for entry in record.degraded),
     )
-
-
-def describe_model(model: ModelInfo) -> dict[str, object]:
-    """Return what ``versions`` says about a model: enough to run it again, and no path."""
-    return {
-        "backend": model.backend,
-        "model": model.name,
-        "variant": model.variant,
-        "checkpoint_hash": model.checkpoint_hash,
-        "compute_type": model.compute_type,
-        "device": model.device,
-        "demo": model.demo,
-        "decoding": model.details.get("decoding", {}),
-        "fallback": _plain(model.fallback) if model.fallback else None,
-    }
 
 
 def measure(outputs: StageOutputs) -> JobMetrics:
     """Return the metrics block. Processing time follows the critical path: parallel stages count once."""
-    seconds = _stage_seconds(outputs)
-    report = outputs.transcribe.report if outputs.transcribe else None
+    transcribed, enhanced = outputs.find(Transcribed), outputs.find(Enhanced)
+    report = transcribed.report if transcribed else None
     duration_s = report.transcript.duration_s if report else None
-    processing_s = _critical_path_s(seconds)
+    processing_s = _critical_path_s(outputs)
     return JobMetrics(
         input_duration_s=duration_s,
         processing_s=processing_s,
         rtf=round(processing_s / duration_s, 5) if duration_s else None,
-        stage_s={stage.value: round(value, 3) for stage, value in seconds.items()},
+        stage_s={stage: round(record.seconds, 3) for stage, record in outputs.records.items()},
         vad_coverage=round(min(1.0, report.speech_s / duration_s), 4) if report and duration_s else None,
         asr_confidence_avg=report.confidence if report else None,
-        edit_rate_cleaning=outputs.enhance.report.edit_rate if outputs.enhance else None,
+        edit_rate_cleaning=enhanced.report.edit_rate if enhanced else None,
         windows=report.windows if report else None,
         redecoded_windows=report.redecoded_windows if report else None,
         dropped_spans=report.dropped_spans if report else (),
@@ -70,65 +95,34 @@ def measure(outputs: StageOutputs) -> JobMetrics:
 def _results(request: JobRequest, outputs: StageOutputs) -> dict[str, object]:
     results: dict[str, object] = {}
     if (transcript := outputs.transcript) is not None:
-        results[Feature.RAW_TRANSCRIPT.value] = transcript.text
-    if outputs.enhance and Feature.CLEAN_TRANSCRIPT in request.features:
-        results[Feature.CLEAN_TRANSCRIPT.value] = outputs.enhance.report.transcript.text
-    if outputs.understand:
-        results.update(outputs.understand.report.results)
+        results["raw_transcript"] = transcript.text
+    if (enhanced := outputs.find(Enhanced)) and "clean_transcript" in request.features:
+        results["clean_transcript"] = enhanced.report.transcript.text
+    if understood := outputs.find(Understood):
+        results.update(understood.report.results)
     return results
 
 
-def _model_versions(outputs: StageOutputs) -> dict[str, object]:
+def _versions(outputs: StageOutputs) -> dict[str, object]:
     versions: dict[str, object] = {}
-    if outputs.transcribe:
-        versions["asr"] = describe_model(outputs.transcribe.model)
-    if outputs.diarize:
-        versions["diarizer"] = describe_model(outputs.diarize.model)
-    if outputs.index:
-        versions["embedder"] = describe_model(outputs.index.model)
-    language = dict(outputs.understand.report.versions) if outputs.understand else {}
-    if outputs.enhance and outputs.enhance.report.versions:
-        language[Feature.CLEAN_TRANSCRIPT.value] = outputs.enhance.report.versions
-    return {**versions, "llm": language} if language else versions
+    for record in outputs.records.values():
+        for key, entry in record.versions.items():
+            earlier = versions.get(key)
+            both = isinstance(earlier, Mapping) and isinstance(entry, Mapping)
+            versions[key] = {**earlier, **entry} if both else entry  # type: ignore[dict-item]  # mappings, as asked
+    return versions
 
 
 def _enhancement(outputs: StageOutputs) -> Enhancement | None:
-    if outputs.enhance is None:
+    enhanced = outputs.find(Enhanced)
+    if enhanced is None:
         return None
-    skipped = outputs.enhance.report.skipped
-    return Enhancement(ran=skipped is None, reason=skipped)
+    return Enhancement(ran=enhanced.report.skipped is None, reason=enhanced.report.skipped)
 
 
-def _degradations(outputs: StageOutputs) -> tuple[Degradation, ...]:
-    staged = (outputs.transcribe, outputs.diarize, outputs.index)
-    found = [stage.model.fallback for stage in staged if stage and stage.model.fallback]
-    found += outputs.enhance.report.degraded if outputs.enhance else ()
-    found += outputs.understand.report.degraded if outputs.understand else ()
-    return tuple(found)
-
-
-def _stage_seconds(outputs: StageOutputs) -> dict[Stage, float]:
-    stages = ((stage, getattr(outputs, stage.value, None)) for stage in Stage)
-    return {stage: output.seconds for stage, output in stages if output is not None}
-
-
-def _critical_path_s(seconds: Mapping[Stage, float]) -> float:
-    sections = (
-        (Stage.PREPARE,),
-        (Stage.TRANSCRIBE, Stage.DIARIZE),
-        (Stage.ATTRIBUTE,),
-        (Stage.ENHANCE, Stage.UNDERSTAND, Stage.INDEX),
-    )
-    return round(sum(max(seconds.get(stage, 0.0) for stage in section) for section in sections), 3)
-
-
-def _plain(degradation: Degradation) -> dict[str, str]:
-    return {
-        "stage": degradation.stage,
-        "wanted": degradation.wanted,
-        "used": degradation.used,
-        "reason": degradation.reason,
-    }
+def _critical_path_s(outputs: StageOutputs) -> float:
+    sections = into_sections([stage for stage in STAGES if stage.name in outputs.records])
+    return round(sum(max(outputs.records[stage.name].seconds for stage in section) for section in sections), 3)
 
 
 async def read_job(queue: JobQueue, artifacts: ArtifactStore, tenant: str, job_id: str) -> tuple[Job, JobResult | None]:

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 import pipelines
 from pipelines.domain.answer import ChatRequest
 from pipelines.domain.encoding import to_json, to_plain
-from pipelines.domain.job import JobMetrics, JobResult, JobStatus, NewJob, Stage
+from pipelines.domain.job import JobMetrics, JobResult, JobStatus, NewJob
+from pipelines.domain.model import describe_model
 from pipelines.domain.template import Skill, SkillRequest
 from pipelines.errors import DeadlineExceeded, JobStoreUnavailable, NotFound, PassageStoreUnavailable, RayScribeError
+from pipelines.jobs.artifacts import artifact_key, load_artifact, made_once
 from pipelines.jobs.clock import JobClock
 from pipelines.jobs.failure import JobFailed, failure_of, only_known_errors
 from pipelines.jobs.ports import ProcessingOptions
-from pipelines.jobs.result import describe_model
-from pipelines.jobs.stage_records import artifact_key, load_artifact, made_once
 from pipelines.jobs.submit import load_request, require_first_reindexing
 from pipelines.language.ports import LanguagePorts
 from pipelines.language.understand import apply_skill
@@ -34,7 +34,7 @@ class SingleStage:
     """The only stage of one job."""
 
     job: NewJob
-    stage: Stage
+    stage: str
     artifacts: ArtifactStore
     steps: StepRunner
     options: ProcessingOptions
@@ -49,18 +49,18 @@ class SingleStage:
         try:
             async with clock.limit(timeout_s):
                 done = await self.steps.step(
-                    self.stage.value, lambda: only_known_errors(self.stage.value, lambda: self._announced(make, clock))
+                    self.stage, lambda: only_known_errors(self.stage, lambda: self._announced(make, clock))
                 )
         except TimeoutError:
             error = DeadlineExceeded(f"the job worked for longer than {timeout_s:.0f} s")
-            raise JobFailed(failure_of(error, self.stage.value)) from None
+            raise JobFailed(failure_of(error, self.stage)) from None
         except RayScribeError as error:
-            raise JobFailed(failure_of(error, self.stage.value)) from error
+            raise JobFailed(failure_of(error, self.stage)) from error
         return str(done["artifact"])
 
     async def report(self, progress: float) -> None:
         """Tell how far the stage is, 0–1."""
-        await self.steps.emit("stage", {"stage": self.stage.value, "progress": round(progress, 3)})
+        await self.steps.emit("stage", {"stage": self.stage, "progress": round(progress, 3)})
 
     async def _announced(self, make: Callable[[], Awaitable[JobResult]], clock: JobClock) -> Mapping[str, object]:
         started = time.monotonic()
@@ -76,7 +76,7 @@ class SingleStage:
                 versions={"pipeline": pipelines.__version__, **result.versions},
                 metrics=JobMetrics(
                     processing_s=seconds,
-                    stage_s={self.stage.value: seconds},
+                    stage_s={self.stage: seconds},
                     waiting_s=round(clock.waiting_s, 3),
                 ),
             )
@@ -93,7 +93,7 @@ async def process_text(
     job: NewJob, steps: StepRunner, *, ports: LanguagePorts, artifacts: ArtifactStore, options: ProcessingOptions
 ) -> str:
     """Apply the skill to the text that was kept with the job, and return the key of the result. Raises JobFailed."""
-    stage = Stage.ENHANCE if Skill.ENHANCE.feature in job.request.features else Stage.UNDERSTAND
+    stage = "enhance" if Skill.ENHANCE.feature in job.request.features else "understand"
     single = SingleStage(job=job, stage=stage, artifacts=artifacts, steps=steps, options=options)
 
     async def make() -> JobResult:
@@ -118,7 +118,7 @@ async def process_chat(
 
     The result's ``chat`` is an Answer.
     """
-    single = SingleStage(job=job, stage=Stage.ANSWER, artifacts=artifacts, steps=steps, options=options)
+    single = SingleStage(job=job, stage="answer", artifacts=artifacts, steps=steps, options=options)
 
     async def make() -> JobResult:
         request = await load_request(artifacts, job, ChatRequest)
@@ -155,7 +155,7 @@ async def process_reindex(
     A job that was killed goes on with what it has left. One that was cancelled or fails for good leaves nothing hidden;
     where its runner died as well, what begins, deletes or erases next removes it.
     """
-    single = SingleStage(job=job, stage=Stage.INDEX, artifacts=artifacts, steps=steps, options=options)
+    single = SingleStage(job=job, stage="index", artifacts=artifacts, steps=steps, options=options)
     collection = job.request.collection or ""
     key = artifact_key(job.tenant, job.job_id, "position")
 

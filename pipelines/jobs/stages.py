@@ -1,245 +1,382 @@
-"""What each stage of a job does: finds or makes its artifact, and returns a reference with a few numbers."""
+"""The stages of a recording's job: one row each. Adding one is a row and a function here, and what wants it.
+
+    prepare ─▶ transcribe ∥ diarize ─▶ attribute ─▶ enhance ∥ understand ∥ index ─▶ result
+
+Order, parallelism, progress, replay, what is loaded of a job, its metrics' critical path, its ``versions`` and
+``degraded`` are derived from the rows. A stage finds or makes its record, which is its artifact; it may be called again
+at any time: what is there is not made twice.
+"""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
 
 from pipelines.audio.reader import check_duration, probe_recording
-from pipelines.domain.job import Feature, JobResult, NewJob, Stage
-from pipelines.domain.speakers import DiarizationOptions
-from pipelines.domain.transcript import Transcript, TranscriptionOptions, WindowTranscript
+from pipelines.domain.audio import Recording
+from pipelines.domain.job import JobRequest, NewJob
+from pipelines.domain.model import Degradation, ModelInfo, describe_model
+from pipelines.domain.speakers import Diarization, DiarizationOptions
+from pipelines.domain.transcript import Transcript, TranscriptionOptions, TranscriptionReport, WindowTranscript
+from pipelines.domain.understanding import EnhancementReport, UnderstandingReport
 from pipelines.errors import ArtifactNotFound, NotAvailable
+from pipelines.jobs.artifacts import artifact_key, load_artifact, made_once
 from pipelines.jobs.clock import FairSlots, JobClock, ModelSlots
+from pipelines.jobs.features import wanted_stages
 from pipelines.jobs.ports import ProcessingOptions, RecordingPorts
-from pipelines.jobs.result import compose_result
-from pipelines.jobs.stage_records import (
-    Attributed,
-    Diarized,
-    Enhanced,
-    Indexed,
-    Prepared,
-    Transcribed,
-    Understood,
-    artifact_key,
-    load_artifact,
-    load_stage_outputs,
-    made_once,
-)
-from pipelines.ports.language import Understanding
-from pipelines.ports.models import AnswerT, CallModel, Diarizer
+from pipelines.ports.models import AnswerT, CallModel
 from pipelines.recognition.transcribe import transcribe_recording, wave_key
 from pipelines.retrieval.indexing import index_transcript
 from pipelines.speakers.assign import assign_speakers
 from pipelines.speakers.diarize import diarize_recording
 
-RecordT = TypeVar("RecordT")
+WORKFLOW_VERSION = "1"
+"""Raised when the rows change: jobs of an older version start over, and skip by artifact."""
+RecordT = TypeVar("RecordT", bound="StageRecord")
 OnWindow = Callable[[WindowTranscript], Awaitable[None]]
 
 
-class RecordingStages:
-    """The stages of one job. Each may be called again at any time: what is there is not made twice."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRecord:
+    """What a stage leaves, as JSON in the artifact store."""
+
+    seconds: float = 0.0
+    """How long it took; written by whoever runs the stage."""
+
+    @property
+    def summary(self) -> Mapping[str, object]:
+        """What its step returns beside the reference: numbers, no words."""
+        return {}
+
+    @property
+    def versions(self) -> Mapping[str, object]:
+        """Its entries in the job's ``versions``; those of one key are merged."""
+        return {}
+
+    @property
+    def degraded(self) -> tuple[Degradation, ...]:
+        """What it had to do without."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ByModel(StageRecord):
+    model: ModelInfo
+
+    @property
+    def degraded(self) -> tuple[Degradation, ...]:
+        return (self.model.fallback,) if self.model.fallback else ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared(StageRecord):
+    """What the container says."""
+
+    recording: Recording
+
+    @property
+    def summary(self) -> Mapping[str, object]:
+        """How long the recording is, for the job's time limit."""
+        return {"duration_s": self.recording.duration_s}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transcribed(_ByModel):
+    """The transcript. Its waves lie below ``transcribe/``."""
+
+    report: TranscriptionReport
+
+    @property
+    def summary(self) -> Mapping[str, object]:
+        """How many windows there were."""
+        return {"windows": self.report.windows}
+
+    @property
+    def versions(self) -> Mapping[str, object]:
+        """The recognizer."""
+        return {"asr": describe_model(self.model)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diarized(_ByModel):
+    """Who speaks when."""
+
+    diarization: Diarization
+
+    @property
+    def summary(self) -> Mapping[str, object]:
+        """How many speak."""
+        return {"speakers": len(self.diarization.speakers)}
+
+    @property
+    def versions(self) -> Mapping[str, object]:
+        """The diarizer."""
+        return {"diarizer": describe_model(self.model)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attributed(StageRecord):
+    """The transcript with speakers."""
+
+    transcript: Transcript
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enhanced(StageRecord):
+    """The transcript made readable."""
+
+    report: EnhancementReport
+
+    @property
+    def versions(self) -> Mapping[str, object]:
+        """The language model's task, where there was one."""
+        return {"llm": {"clean_transcript": self.report.versions}} if self.report.versions else {}
+
+    @property
+    def degraded(self) -> tuple[Degradation, ...]:
+        """What the report says."""
+        return self.report.degraded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Understood(StageRecord):
+    """What the text features gave."""
+
+    report: UnderstandingReport
+
+    @property
+    def versions(self) -> Mapping[str, object]:
+        """The language model's tasks."""
+        return {"llm": dict(self.report.versions)}
+
+    @property
+    def degraded(self) -> tuple[Degradation, ...]:
+        """What the report says."""
+        return self.report.degraded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Indexed(_ByModel):
+    """How many passages can be found."""
+
+    passages: int
+
+    @property
+    def summary(self) -> Mapping[str, object]:
+        """The same."""
+        return {"passages": self.passages}
+
+    @property
+    def versions(self) -> Mapping[str, object]:
+        """The embedder."""
+        return {"embedder": describe_model(self.model)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage(Generic[RecordT]):
+    """One row."""
+
+    name: str
+    """As in the contract; also the artifact's."""
+    record: type[RecordT]
+    run: "Callable[[JobContext], Awaitable[RecordT]]"
+    """Makes the record; raises what its ports raise."""
+    after: tuple[str, ...] = ()
+    """Stages that must have ended before it starts, where they are planned; the others run beside it."""
+    weight: int
+    """Rough share of the time on a laptop, for progress; what does not run does not count."""
+    always: bool = False
+    """Part of every job; else a feature must want it."""
+
+
+class JobContext:
+    """What a stage works with: the job, the ports, what earlier stages have left."""
 
     def __init__(
-        self, job: NewJob, ports: RecordingPorts, options: ProcessingOptions, clock: JobClock, slots: ModelSlots
+        self,
+        job: NewJob,
+        ports: RecordingPorts,
+        options: ProcessingOptions,
+        clock: JobClock,
+        slots: ModelSlots,
+        on_window: OnWindow,
     ) -> None:
-        self._job = job
-        self._ports = ports
-        self._options = options
-        self._clock = clock
-        self._slots = slots
+        self.job = job
+        self.ports = ports
+        self.options = options
+        self.clock = clock
+        self.slots = slots
+        self.on_window = on_window
 
-    async def prepare(self) -> Mapping[str, object]:
-        """Probe the recording. Raises UnsupportedMedia, AudioDamaged, AudioTooShort, DiarizationTooLong."""
-        started = time.monotonic()
+    @property
+    def request(self) -> JobRequest:
+        """What was asked."""
+        return self.job.request
 
-        async def make() -> Prepared:
-            job = self._job
-            recording = await probe_recording(self._ports.reader, job.upload, job.request, self._options)
-            return Prepared(recording=recording, seconds=_since(started))
-
-        prepared = await made_once(self._ports.artifacts, self._key(Stage.PREPARE), Prepared, make)
-        return {**self._reference(Stage.PREPARE, prepared.seconds), "duration_s": prepared.recording.duration_s}
-
-    async def transcribe(self, on_window: OnWindow) -> Mapping[str, object]:
-        """Turn speech into text, window by window; finished windows are kept in waves."""
-        started = time.monotonic()
-
-        async def make() -> Transcribed:
-            report = await transcribe_recording(
-                self._ports.reader,
-                self._ports.transcriber,
-                self._job.upload.artifact,
-                self._transcription_options(),
-                self._options.windowing,
-                on_window=on_window,
-                artifacts=self._ports.artifacts,
-                prefix=self._waves(),
-                call_model=self._in_turn(self._slots.windows),
-            )
-            check_duration(report.transcript.duration_s, self._job.request, self._options)
-            # Asked at the end: a model may be replaced while it works.
-            return Transcribed(report=report, model=await self._ports.transcriber.info(), seconds=_since(started))
-
-        done = await made_once(self._ports.artifacts, self._key(Stage.TRANSCRIBE), Transcribed, make)
-        return {**self._reference(Stage.TRANSCRIBE, done.seconds), "windows": done.report.windows}
+    @property
+    def waves(self) -> str:
+        """Folder of the windows that are finished."""
+        return f"{self.job.tenant}/{self.job.job_id}/transcribe"
 
     def place_of(self, window: WindowTranscript) -> dict[str, object]:
         """Return where a window's text is kept: what may be said of it in the job database, which holds no words."""
-        return {"artifact": wave_key(self._waves(), window.index), "window": window.index}
+        return {"artifact": wave_key(self.waves, window.index), "window": window.index}
 
-    async def diarize(self) -> Mapping[str, object]:
-        """Find out who speaks when."""
-        started = time.monotonic()
-        diarizer = self._diarizer()
-
-        async def make() -> Diarized:
-            diarization = await diarize_recording(
-                self._ports.reader,
-                diarizer,
-                self._job.upload.artifact,
-                self._diarization_options(),
-                max_duration_s=self._options.max_diarization_s,
-                call_model=self._in_turn(self._slots.recordings),
-            )
-            return Diarized(diarization=diarization, model=await diarizer.info(), seconds=_since(started))
-
-        done = await made_once(self._ports.artifacts, self._key(Stage.DIARIZE), Diarized, make)
-        return {**self._reference(Stage.DIARIZE, done.seconds), "speakers": len(done.diarization.speakers)}
-
-    async def attribute(self) -> Mapping[str, object]:
-        """Give every word, or every piece of a segment, its speaker."""
-        started = time.monotonic()
-
-        async def make() -> Attributed:
-            transcribed = await self._load(Stage.TRANSCRIBE, Transcribed)
-            diarized = await self._load(Stage.DIARIZE, Diarized)
-            transcript = await asyncio.to_thread(assign_speakers, transcribed.report.transcript, diarized.diarization)
-            if Feature.WORD_TIMESTAMPS not in self._job.request.features:
-                transcript = transcript.without_words()
-            return Attributed(transcript=transcript, seconds=_since(started))
-
-        done = await made_once(self._ports.artifacts, self._key(Stage.ATTRIBUTE), Attributed, make)
-        return self._reference(Stage.ATTRIBUTE, done.seconds)
-
-    async def enhance(self) -> Mapping[str, object]:
-        """Make the transcript readable."""
-        started = time.monotonic()
-
-        async def make() -> Enhanced:
-            asr = (await self._load(Stage.TRANSCRIBE, Transcribed)).model
-            report = await self._understanding().enhance(await self._transcript(), self._job.request, asr)
-            return Enhanced(report=report, seconds=_since(started))
-
-        done = await made_once(self._ports.artifacts, self._key(Stage.ENHANCE), Enhanced, make)
-        return self._reference(Stage.ENHANCE, done.seconds)
-
-    async def understand(self) -> Mapping[str, object]:
-        """Give what the text features ask for."""
-        started = time.monotonic()
-
-        async def make() -> Understood:
-            report = await self._understanding().understand(await self._transcript(), self._job.request)
-            return Understood(report=report, seconds=_since(started))
-
-        done = await made_once(self._ports.artifacts, self._key(Stage.UNDERSTAND), Understood, make)
-        return self._reference(Stage.UNDERSTAND, done.seconds)
-
-    async def index(self) -> Mapping[str, object]:
-        """Cut the transcript into passages and make them findable."""
-        started = time.monotonic()
-        embedder, passages, collection = self._ports.embedder, self._ports.passages, self._job.request.collection
-        if embedder is None or passages is None or collection is None:
-            raise NotAvailable("this deployment does not index", "features")
-
-        async def make() -> Indexed:
-            count = await index_transcript(
-                embedder,
-                passages,
-                tenant=self._job.tenant,
-                collection=collection,
-                job_id=self._job.job_id,
-                recording=self._job.upload.filename,
-                transcript=await self._transcript(),
-                metadata=self._job.request.metadata,
-                call_model=self._clock.wait_out,
-            )
-            return Indexed(passages=count, model=await embedder.info(), seconds=_since(started))
-
-        done = await made_once(self._ports.artifacts, self._key(Stage.INDEX), Indexed, make)
-        return {**self._reference(Stage.INDEX, done.seconds), "passages": done.passages}
-
-    async def write_result(self) -> Mapping[str, object]:
-        """Write ``result.json``, once."""
-        key = artifact_key(self._job.tenant, self._job.job_id, "result")
-
-        async def make() -> JobResult:
-            outputs = await load_stage_outputs(self._ports.artifacts, self._job.tenant, self._job.job_id)
-            result = compose_result(self._job.request, outputs)
-            if result is None:
-                raise ArtifactNotFound("the output of the stage prepare is missing")
-            waiting_s = round(self._clock.waiting_s, 3)
-            return replace(result, metrics=replace(result.metrics, waiting_s=waiting_s))
-
-        await made_once(self._ports.artifacts, key, JobResult, make)
-        return {"artifact": key}
-
-    def _in_turn(self, slots: FairSlots) -> CallModel:
+    def in_turn(self, slots: FairSlots) -> CallModel:
         """Return the way to a model that holds so many calls: one call waits, the others of its stage go on."""
 
         async def call_model(call: Callable[[], Awaitable[AnswerT]]) -> AnswerT:
-            async with slots.hold(self._job.job_id, self._clock):
-                return await self._clock.wait_out(call)
+            async with slots.hold(self.job.job_id, self.clock):
+                return await self.clock.wait_out(call)
 
         return call_model
 
-    def _transcription_options(self) -> TranscriptionOptions:
-        request = self._job.request
-        return TranscriptionOptions(
-            language=request.language,
-            prompt=request.prompt,
-            # Speakers are put on words: without their times, a segment would be cut where its letters guess the change.
-            word_timestamps=bool({Feature.WORD_TIMESTAMPS, Feature.DIARIZATION} & set(request.features)),
-        )
-
-    def _diarization_options(self) -> DiarizationOptions:
-        request = self._job.request
-        return DiarizationOptions(
-            num_speakers=request.num_speakers, min_speakers=request.min_speakers, max_speakers=request.max_speakers
-        )
-
-    def _diarizer(self) -> Diarizer:
-        if self._ports.diarizer is None:
-            raise NotAvailable("this deployment does not diarize", "features")
-        return self._ports.diarizer
-
-    def _understanding(self) -> Understanding:
-        if self._ports.understanding is None:
-            raise NotAvailable("this deployment has no language stages", "features")
-        return self._ports.understanding
-
-    async def _transcript(self) -> Transcript:
-        attributed = await load_artifact(self._ports.artifacts, self._key(Stage.ATTRIBUTE), Attributed)
-        if attributed is not None:
-            return attributed.transcript
-        return (await self._load(Stage.TRANSCRIBE, Transcribed)).report.transcript
-
-    async def _load(self, stage: Stage, record_type: type[RecordT]) -> RecordT:
-        record = await load_artifact(self._ports.artifacts, self._key(stage), record_type)
+    async def load(self, stage: str, record_type: type[RecordT]) -> RecordT:
+        """Return what a stage has left. Raises ArtifactNotFound."""
+        key = artifact_key(self.job.tenant, self.job.job_id, stage)
+        record = await load_artifact(self.ports.artifacts, key, record_type)
         if record is None:
-            raise ArtifactNotFound(f"the output of the stage {stage.value} is missing")
+            raise ArtifactNotFound(f"the output of the stage {stage} is missing")
         return record
 
-    def _waves(self) -> str:
-        return f"{self._job.tenant}/{self._job.job_id}/transcribe"
-
-    def _key(self, stage: Stage) -> str:
-        return artifact_key(self._job.tenant, self._job.job_id, stage.value)
-
-    def _reference(self, stage: Stage, seconds: float) -> dict[str, object]:
-        return {"artifact": self._key(stage), "seconds": round(seconds, 3)}
+    async def transcript(self) -> Transcript:
+        """Return the best transcript there is: with speakers, else without."""
+        key = artifact_key(self.job.tenant, self.job.job_id, "attribute")
+        attributed = await load_artifact(self.ports.artifacts, key, Attributed)
+        return attributed.transcript if attributed else (await self.load("transcribe", Transcribed)).report.transcript
 
 
-def _since(started: float) -> float:
-    return time.monotonic() - started
+async def prepare(context: JobContext) -> Prepared:
+    """Probe the recording. Raises UnsupportedMedia, AudioDamaged, AudioTooShort, DiarizationTooLong."""
+    job = context.job
+    return Prepared(recording=await probe_recording(context.ports.reader, job.upload, job.request, context.options))
+
+
+async def transcribe(context: JobContext) -> Transcribed:
+    """Turn speech into text, window by window; finished windows are kept in waves."""
+    features = context.request.features
+    report = await transcribe_recording(
+        context.ports.reader,
+        context.ports.transcriber,
+        context.job.upload.artifact,
+        TranscriptionOptions(
+            language=context.request.language,
+            prompt=context.request.prompt,
+            # Speakers are put on words: without their times, a segment would be cut where its letters guess the change.
+            word_timestamps=bool({"word_timestamps", "diarization"} & set(features)),
+        ),
+        context.options.windowing,
+        on_window=context.on_window,
+        artifacts=context.ports.artifacts,
+        prefix=context.waves,
+        call_model=context.in_turn(context.slots.windows),
+    )
+    check_duration(report.transcript.duration_s, context.request, context.options)
+    # Asked at the end: a model may be replaced while it works.
+    return Transcribed(report=report, model=await context.ports.transcriber.info())
+
+
+async def diarize(context: JobContext) -> Diarized:
+    """Find out who speaks when."""
+    diarizer, request = context.ports.diarizer, context.request
+    if diarizer is None:
+        raise NotAvailable("this deployment does not diarize", "features")
+    diarization = await diarize_recording(
+        context.ports.reader,
+        diarizer,
+        context.job.upload.artifact,
+        DiarizationOptions(
+            num_speakers=request.num_speakers, min_speakers=request.min_speakers, max_speakers=request.max_speakers
+        ),
+        max_duration_s=context.options.max_diarization_s,
+        call_model=context.in_turn(context.slots.recordings),
+    )
+    return Diarized(diarization=diarization, model=await diarizer.info())
+
+
+async def attribute(context: JobContext) -> Attributed:
+    """Give every word, or every piece of a segment, its speaker."""
+    transcribed = await context.load("transcribe", Transcribed)
+    diarized = await context.load("diarize", Diarized)
+    transcript = await asyncio.to_thread(assign_speakers, transcribed.report.transcript, diarized.diarization)
+    return Attributed(
+        transcript=transcript if "word_timestamps" in context.request.features else transcript.without_words()
+    )
+
+
+async def enhance(context: JobContext) -> Enhanced:
+    """Make the transcript readable."""
+    understanding = context.ports.understanding
+    if understanding is None:
+        raise NotAvailable("this deployment has no language stages", "features")
+    asr = (await context.load("transcribe", Transcribed)).model
+    return Enhanced(report=await understanding.enhance(await context.transcript(), context.request, asr))
+
+
+async def understand(context: JobContext) -> Understood:
+    """Give what the text features ask for."""
+    understanding = context.ports.understanding
+    if understanding is None:
+        raise NotAvailable("this deployment has no language stages", "features")
+    return Understood(report=await understanding.understand(await context.transcript(), context.request))
+
+
+async def index(context: JobContext) -> Indexed:
+    """Cut the transcript into passages and make them findable."""
+    embedder, passages, collection = context.ports.embedder, context.ports.passages, context.request.collection
+    if embedder is None or passages is None or collection is None:
+        raise NotAvailable("this deployment does not index", "features")
+    count = await index_transcript(
+        embedder,
+        passages,
+        tenant=context.job.tenant,
+        collection=collection,
+        job_id=context.job.job_id,
+        recording=context.job.upload.filename,
+        transcript=await context.transcript(),
+        metadata=context.request.metadata,
+        call_model=context.clock.wait_out,
+    )
+    return Indexed(passages=count, model=await embedder.info())
+
+
+STAGES: tuple[Stage[Any], ...] = (
+    Stage(name="prepare", record=Prepared, run=prepare, weight=1, always=True),
+    Stage(name="transcribe", record=Transcribed, run=transcribe, after=("prepare",), weight=60, always=True),
+    Stage(name="diarize", record=Diarized, run=diarize, after=("prepare",), weight=20),
+    Stage(name="attribute", record=Attributed, run=attribute, after=("transcribe", "diarize"), weight=1),
+    Stage(name="enhance", record=Enhanced, run=enhance, after=("transcribe", "attribute"), weight=10),
+    Stage(name="understand", record=Understood, run=understand, after=("transcribe", "attribute"), weight=10),
+    Stage(name="index", record=Indexed, run=index, after=("transcribe", "attribute"), weight=8),
+)
+"""In the order in which they are started: a replay meets the same steps."""
+
+
+def plan_stages(request: JobRequest, table: Sequence[Stage[Any]] = STAGES) -> tuple[tuple[Stage[Any], ...], ...]:
+    """Return the stages that a request needs, as sections: the stages of one run beside each other."""
+    wanted = wanted_stages(request)
+    return into_sections([stage for stage in table if stage.always or stage.name in wanted])
+
+
+def into_sections(stages: Sequence[Stage[Any]]) -> tuple[tuple[Stage[Any], ...], ...]:
+    """Group stages, each after those that it comes after; ``stages`` are in an order in which they may run."""
+    depths: dict[str, int] = {}
+    for stage in stages:
+        depths[stage.name] = 1 + max((depths[name] for name in stage.after if name in depths), default=-1)
+    return tuple(
+        tuple(stage for stage in stages if depths[stage.name] == depth) for depth in sorted(set(depths.values()))
+    )
+
+
+async def run_stage(stage: Stage[RecordT], context: JobContext) -> Mapping[str, object]:
+    """Find or make a stage's record; return a reference to it, with what its step says."""
+    key = artifact_key(context.job.tenant, context.job.job_id, stage.name)
+    started_s = time.monotonic()
+
+    async def make() -> RecordT:
+        record = await stage.run(context)
+        return replace(record, seconds=time.monotonic() - started_s)
+
+    record = await made_once(context.ports.artifacts, key, stage.record, make)
+    return {"artifact": key, "seconds": round(record.seconds, 3), **record.summary}

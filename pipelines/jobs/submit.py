@@ -13,9 +13,10 @@ import uuid_utils.compat
 
 from pipelines.audio.reader import probe_recording
 from pipelines.domain.encoding import from_json, to_json
-from pipelines.domain.job import Feature, Job, JobFilters, JobKind, JobRequest, JobStatus, NewJob, QueueDepth, Upload
+from pipelines.domain.job import Job, JobFilters, JobKind, JobRequest, JobStatus, NewJob, QueueDepth, Upload
 from pipelines.domain.speakers import DiarizationOptions
-from pipelines.errors import ArtifactNotFound, Conflict, InvalidRequest, NotAvailable, QueueFull
+from pipelines.errors import ArtifactNotFound, Conflict, InvalidRequest, QueueFull
+from pipelines.jobs.features import FEATURES, check_features
 from pipelines.jobs.ports import ProcessingOptions
 from pipelines.ports.artifacts import ArtifactStore
 from pipelines.ports.audio import RecordingReader
@@ -41,14 +42,14 @@ async def submit_job(
     request: JobRequest,
     upload: Upload,
     options: ProcessingOptions | None = None,
-    available: Collection[Feature] = tuple(Feature),
+    offered: Collection[str] = tuple(FEATURES),
 ) -> Job:
     """Check what was asked against what was received, and enqueue it. The upload is the caller's to remove on errors.
 
-    Raises InvalidRequest, NotAvailable (a feature that is not in ``available``), UnsupportedMedia, AudioDamaged,
+    Raises InvalidRequest, NotAvailable (a feature that is not in ``offered``), UnsupportedMedia, AudioDamaged,
     AudioTooShort, DiarizationTooLong, QueueFull, IdempotencyConflict, JobStoreUnavailable.
     """
-    check_request(request, available)
+    check_request(request, offered)
     await probe_recording(reader, upload, request, options or ProcessingOptions())
     job = NewJob(
         job_id=job_id,
@@ -61,21 +62,9 @@ async def submit_job(
     return await queue.enqueue(job)
 
 
-def check_request(request: JobRequest, available: Collection[Feature]) -> None:
+def check_request(request: JobRequest, offered: Collection[str]) -> None:
     """Raise InvalidRequest or NotAvailable, naming the field, for what cannot be done whatever the recording."""
-    if not request.features:
-        raise InvalidRequest("ask for at least one feature", "features")
-    for feature in request.features:
-        if feature not in available:
-            raise NotAvailable(f"the feature {feature.value} is not available in this deployment", "features")
-    for feature, field in (
-        (Feature.INDEX, "collection"),
-        (Feature.SUMMARY, "template_id"),
-        (Feature.TRANSLATION, "target_language"),
-        (Feature.CLASSIFICATION, "labels"),
-    ):
-        if feature in request.features and not getattr(request, field):
-            raise InvalidRequest(f"the feature {feature.value} needs {field}", field)
+    check_features(request, offered)
     bounds = ("num_speakers", "min_speakers", "max_speakers")
     require_possible(DiarizationOptions(**{name: getattr(request, name) for name in bounds}))
     if request.num_speakers and (request.min_speakers or request.max_speakers):

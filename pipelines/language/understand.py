@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pipelines.domain.encoding import to_plain
-from pipelines.domain.job import Feature, JobRequest
+from pipelines.domain.job import JobRequest
 from pipelines.domain.model import Degradation, ModelInfo
 from pipelines.domain.template import Skill, SkillOutcome, SkillRequest, Template
 from pipelines.domain.transcript import LANGUAGE_NAMES, Segment, Transcript, primary_language
@@ -240,8 +240,8 @@ class RecordingUnderstanding:
 def understanding_request(request: JobRequest) -> UnderstandingRequest:
     """Translate a job's request; also what a submission is checked with before it is acknowledged."""
     return UnderstandingRequest(
-        features=tuple(str(feature) for feature in request.features),
-        templates={str(Feature.SUMMARY): request.template_id} if request.template_id else {},
+        features=request.features,
+        templates={"summary": request.template_id} if request.template_id else {},
         labels=request.labels,
         target_language=request.target_language,
     )
@@ -268,7 +268,7 @@ def check_skill(request: SkillRequest, templates: TemplateCatalog) -> None:
 
 
 def _understanding(request: SkillRequest) -> UnderstandingRequest:
-    feature = request.skill.feature.value
+    feature = request.skill.feature
     return UnderstandingRequest(
         features=(feature,),
         templates={feature: request.template_id} if request.template_id else {},
@@ -290,7 +290,7 @@ def _enhanced(report: EnhancementReport) -> SkillOutcome:
 
 
 def _understood(skill: Skill, report: UnderstandingReport) -> SkillOutcome:
-    feature = skill.feature.value
+    feature = skill.feature
     versions = report.versions.get(feature)
     return SkillOutcome(
         result=report.results.get(feature),

@@ -21,9 +21,8 @@ from pipelines.domain.answer import (
     SourcesEvent,
     TokenUsage,
 )
-from pipelines.domain.model import Degradation, ModelInfo
+from pipelines.domain.model import Degradation, ModelInfo, describe_model
 from pipelines.errors import DependencyError, ModelError, ModelUnavailable, Overloaded, RayScribeError
-from pipelines.jobs.result import describe_model
 from pipelines.ports.language import LanguageModel
 from pipelines.ports.models import Embedder
 from pipelines.retrieval.citations import CitationMarker

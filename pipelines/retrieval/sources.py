@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipelines.domain.answer import ChatRequest, Citation, Completion, Message, SamplingOptions, Source
-from pipelines.domain.model import Degradation, ModelInfo
+from pipelines.domain.model import Degradation, ModelInfo, describe_model
 from pipelines.domain.passage import Hit, SearchRequest, TextSpan
 from pipelines.errors import InvalidRequest, RayScribeError
-from pipelines.jobs.result import describe_model
 from pipelines.language.generation import without_thinking
 from pipelines.ports.language import LanguageModel
 from pipelines.retrieval.citations import cite, split_spans

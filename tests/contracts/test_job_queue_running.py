@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.domain.answer import Answer, ChatRequest, Message
 from pipelines.domain.encoding import from_plain
-from pipelines.domain.job import Feature, JobFilters, JobKind, JobRequest, JobStatus, NewJob, Stage
+from pipelines.domain.job import JobFilters, JobKind, JobRequest, JobStatus, NewJob
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import Embedding
 from pipelines.errors import Conflict, JobEnded, NotFound
@@ -52,7 +52,7 @@ class TestRunning:
             await harness.queue.cancel(job.tenant, job.job_id)
 
     async def test_events_resume_after_any_of_them(self, harness: Harness) -> None:
-        job = new_job(Feature.RAW_TRANSCRIPT)
+        job = new_job("raw_transcript")
         await harness.queue.enqueue(job)
         await harness.start(await fake_ports())
         events = await collect(harness.queue, job)
@@ -60,7 +60,7 @@ class TestRunning:
             assert await collect(harness.queue, job, after=event.id) == events[place + 1 :]
 
     async def test_events_come_while_the_job_runs(self, harness: Harness) -> None:
-        job, transcriber = new_job(Feature.RAW_TRANSCRIPT), GatedTranscriber()
+        job, transcriber = new_job("raw_transcript"), GatedTranscriber()
         await harness.queue.enqueue(job)
         await harness.start(await fake_ports(transcriber=transcriber))
         seen: list[str] = []
@@ -82,7 +82,7 @@ class TestRunning:
         failed = await harness.queue.get(job.tenant, job.job_id)
         assert failed.status is JobStatus.FAILED
         assert failed.error is not None
-        assert (failed.error.code, failed.error.stage) == ("invalid_field", Stage.DIARIZE)
+        assert (failed.error.code, failed.error.stage) == ("invalid_field", "diarize")
         assert (failed.error.message, failed.error.param) == ("this voice cannot be diarized", "num_speakers")
         assert events[-1].data["error"] == {
             "message": failed.error.message,
@@ -100,7 +100,7 @@ class TestRunning:
         assert (done.status, done.attempts, done.error) == (JobStatus.SUCCEEDED, 2, None)
 
     async def test_a_running_job_is_cancelled_within_seconds(self, harness: Harness) -> None:
-        job, transcriber = new_job(Feature.RAW_TRANSCRIPT), GatedTranscriber()
+        job, transcriber = new_job("raw_transcript"), GatedTranscriber()
         await harness.queue.enqueue(job)
         await harness.start(await fake_ports(transcriber=transcriber))
         async with asyncio.timeout(20):
@@ -115,7 +115,7 @@ class TestRunning:
 
     async def test_ended_jobs_tell_how_fast_the_queue_drains(self, harness: Harness) -> None:
         await harness.start(await fake_ports())
-        job = new_job(Feature.RAW_TRANSCRIPT)
+        job = new_job("raw_transcript")
         await harness.queue.enqueue(job)
         await collect(harness.queue, job)
         depth = await harness.queue.depth(job.tenant)
@@ -189,7 +189,7 @@ class TestOtherKinds:
         await harness.start(ports, self.chat(passages, ScriptedLanguageModel(["On Friday."])))
         events = await collect(harness.queue, job)
         failed = await harness.queue.get("a", job.job_id)
-        assert (events[-1].type, failed.status, failed.stage) == ("failed", JobStatus.FAILED, Stage.ANSWER)
+        assert (events[-1].type, failed.status, failed.stage) == ("failed", JobStatus.FAILED, "answer")
         assert failed.error is not None
         assert (failed.error.code, failed.error.stage) == ("not_found", "answer")
         await fill(passages, *PASSAGES)

@@ -11,8 +11,8 @@ import pytest
 from pipelines.domain.job import TERMINAL_EVENTS, JobEvent, JobStatus
 from pipelines.fakes.rehearsal import Conductor
 from pipelines.fakes.scripted_speech import write_wav
+from pipelines.jobs.artifacts import load_result
 from pipelines.jobs.dbos.queue import DbosJobQueue
-from pipelines.jobs.stage_records import load_result
 from pipelines.stores.artifacts import FsspecArtifactStore
 from tests.jobs.recordings import DIALOGUE, UPLOAD, new_job
 

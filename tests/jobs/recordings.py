@@ -5,7 +5,7 @@ from typing import Any
 
 from pipelines.audio.decode import PyavDecoder
 from pipelines.audio.reader import LocalReader
-from pipelines.domain.job import Feature, JobRequest, NewJob, Upload
+from pipelines.domain.job import JobRequest, NewJob, Upload
 from pipelines.fakes.models import FakeDiarizer, FakeEmbedder, FakeSpeechDetector, FakeTranscriber
 from pipelines.fakes.passages import InMemoryPassageStore
 from pipelines.fakes.scripted_speech import Utterance, write_wav
@@ -13,7 +13,7 @@ from pipelines.fakes.stores import InMemoryArtifactStore
 from pipelines.jobs.ports import RecordingPorts
 from pipelines.ports.artifacts import ArtifactStore
 
-EVERYTHING = (Feature.RAW_TRANSCRIPT, Feature.DIARIZATION, Feature.WORD_TIMESTAMPS, Feature.INDEX)
+EVERYTHING = ("raw_transcript", "diarization", "word_timestamps", "index")
 DIALOGUE = (
     Utterance(start_s=0.5, end_s=1.5, text="good morning", speaker=0),
     Utterance(start_s=32.0, end_s=33.0, text="hello to you", speaker=1),
@@ -23,11 +23,11 @@ DIALOGUE = (
 UPLOAD = Upload(filename="dialogue.wav", sha256="0" * 64, bytes=1, artifact="acme/uploads/dialogue/recording")
 
 
-def new_job(*features: Feature, tenant: str = "acme", body_hash: str = "body", **fields: Any) -> NewJob:
+def new_job(*features: str, tenant: str = "acme", body_hash: str = "body", **fields: Any) -> NewJob:
     """Return a job about DIALOGUE; ``fields`` are the request's."""
     job_fields = {name: fields.pop(name) for name in ("job_id", "created_at", "upload") if name in fields}
     wanted = features or EVERYTHING
-    collection = "biology" if Feature.INDEX in wanted else None
+    collection = "biology" if "index" in wanted else None
     return NewJob(
         job_id=job_fields.get("job_id") or str(uuid.uuid4()),
         tenant=tenant,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipelines.domain.audio import AudioExtent, Recording, Window, WindowingOptions
-from pipelines.domain.job import Feature, JobResult, NewJob, Upload
+from pipelines.domain.job import JobResult, NewJob, Upload
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.transcript import TranscriptionOptions, WindowTranscript
 from pipelines.errors import (
@@ -26,14 +26,14 @@ from pipelines.errors import (
 from pipelines.fakes.models import FakeTranscriber
 from pipelines.fakes.steps import InMemoryStepRunner, SimulatedCrash
 from pipelines.fakes.stores import InMemoryArtifactStore
+from pipelines.jobs.artifacts import load_result
 from pipelines.jobs.clock import FairSlots, JobClock
 from pipelines.jobs.failure import JobFailed
 from pipelines.jobs.ports import ProcessingOptions, RecordingPorts
 from pipelines.jobs.run import job_flows, run_job
-from pipelines.jobs.stage_records import load_result
 from tests.jobs.recordings import fake_ports, new_job
 
-RAW = Feature.RAW_TRANSCRIPT
+RAW = "raw_transcript"
 JOBS, WINDOWS = 16, 48
 
 
@@ -345,7 +345,7 @@ class TestManyJobs:
 
     async def test_a_stage_tells_what_the_job_has_waited(self) -> None:
         ports, steps = await fake_ports(transcriber=CrowdedTranscriber(holds=1, begins_at=2)), InMemoryStepRunner()
-        await run_job(job_flows(ports), new_job(RAW, Feature.INDEX), steps)
+        await run_job(job_flows(ports), new_job(RAW, "index"), steps)
         told = [data["waiting_s"] for kind, data in steps.events if kind == "stage"]
         assert told[0] == 0.0
         assert told[-1] == steps.results["transcribe"]["waiting_s"] != 0.0

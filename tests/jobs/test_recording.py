@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.domain.audio import Window
 from pipelines.domain.encoding import from_json
-from pipelines.domain.job import Feature, JobRequest, JobResult, NewJob
+from pipelines.domain.job import JobRequest, JobResult, NewJob
 from pipelines.domain.model import Degradation, ModelInfo
 from pipelines.domain.speakers import Diarization, DiarizationOptions
 from pipelines.domain.transcript import Transcript, TranscriptionOptions, WindowTranscript
@@ -20,14 +20,16 @@ from pipelines.fakes.passages import InMemoryPassageStore
 from pipelines.fakes.scripted_speech import write_wav
 from pipelines.fakes.steps import InMemoryStepRunner, SimulatedCrash
 from pipelines.fakes.stores import InMemoryArtifactStore
+from pipelines.jobs.artifacts import load_result
 from pipelines.jobs.failure import JobFailed
 from pipelines.jobs.ports import ProcessingOptions, RecordingPorts
 from pipelines.jobs.recording import process_recording
-from pipelines.jobs.stage_records import load_result, load_stage_outputs
+from pipelines.jobs.result import load_stage_outputs
+from pipelines.jobs.stages import Diarized, Prepared
 from pipelines.recognition.transcribe import Wave
 from tests.jobs.recordings import DIALOGUE, EVERYTHING, UPLOAD, fake_ports, new_job
 
-LANGUAGE = (Feature.CLEAN_TRANSCRIPT, Feature.ENTITIES)
+LANGUAGE = ("clean_transcript", "entities")
 ALL_STEPS = ["prepare", "transcribe", "diarize", "attribute", "enhance", "understand", "index", "result"]
 
 
@@ -88,7 +90,7 @@ class TestResult:
 
     async def test_only_what_was_asked_runs(self) -> None:
         steps = InMemoryStepRunner()
-        result = await run(new_job(Feature.RAW_TRANSCRIPT), await fake_ports(), steps)
+        result = await run(new_job("raw_transcript"), await fake_ports(), steps)
         assert steps.started == ["prepare", "transcribe", "result"]
         assert set(result.versions) == {"pipeline", "asr"}
         assert result.speakers == ()
@@ -96,13 +98,13 @@ class TestResult:
     @pytest.mark.parametrize(
         ("features", "timed", "shown"),
         [
-            ((Feature.RAW_TRANSCRIPT,), False, False),
-            ((Feature.DIARIZATION,), True, False),
-            ((Feature.DIARIZATION, Feature.WORD_TIMESTAMPS), True, True),
+            (("raw_transcript",), False, False),
+            (("diarization",), True, False),
+            (("diarization", "word_timestamps"), True, True),
         ],
     )
     async def test_speakers_are_put_on_timed_words_which_only_those_see_who_asked(
-        self, features: tuple[Feature, ...], timed: bool, shown: bool
+        self, features: tuple[str, ...], timed: bool, shown: bool
     ) -> None:
         asked = set()
 
@@ -170,7 +172,7 @@ class TestResult:
                     [said] = [found for found in wave.windows if found.transcript.index == data["window"]]
                     told.append(said.transcript.text)
 
-        await run(new_job(Feature.RAW_TRANSCRIPT), ports, ReadingStepRunner())
+        await run(new_job("raw_transcript"), ports, ReadingStepRunner())
         assert told == [utterance.text for utterance in DIALOGUE]
 
 
@@ -216,8 +218,8 @@ class TestFailures:
         job, ports = new_job(), await fake_ports(diarizer=DeadDiarizer())
         assert await failure(job, ports) == {"code": "model_error", "stage": "diarize", "param": None}
         outputs = await load_stage_outputs(ports.artifacts, job.tenant, job.job_id)
-        assert outputs.prepare is not None
-        assert outputs.diarize is None
+        assert outputs.find(Prepared) is not None
+        assert outputs.find(Diarized) is None
 
     async def test_an_error_of_ours_tells_nothing(self, caplog: pytest.LogCaptureFixture) -> None:
         class BuggyTranscriber(FakeTranscriber):
@@ -249,7 +251,7 @@ class TestFailures:
     async def test_diarization_has_a_limit(self) -> None:
         found = await failure(new_job(), await fake_ports(), max_diarization_s=20.0)
         assert (found["code"], found["stage"]) == ("diarization_too_long", "prepare")
-        await run(new_job(Feature.RAW_TRANSCRIPT), await fake_ports(), max_diarization_s=20.0)
+        await run(new_job("raw_transcript"), await fake_ports(), max_diarization_s=20.0)
 
     async def test_a_job_has_a_time_limit(self) -> None:
         class StuckTranscriber(FakeTranscriber):
@@ -258,12 +260,10 @@ class TestFailures:
                 raise AssertionError("nothing opens this gate")
 
         ports = await fake_ports(transcriber=StuckTranscriber())
-        found = await failure(new_job(Feature.RAW_TRANSCRIPT), ports, timeout_base_s=0.05, timeout_factor=0.001)
+        found = await failure(new_job("raw_transcript"), ports, timeout_base_s=0.05, timeout_factor=0.001)
         assert (found["code"], found["stage"]) == ("deadline_exceeded", "transcribe")
 
-    @pytest.mark.parametrize(
-        "feature", [Feature.DIARIZATION, Feature.INDEX, Feature.CLEAN_TRANSCRIPT, Feature.ENTITIES]
-    )
-    async def test_what_a_deployment_lacks_is_refused(self, feature: Feature) -> None:
+    @pytest.mark.parametrize("feature", ["diarization", "index", "clean_transcript", "entities"])
+    async def test_what_a_deployment_lacks_is_refused(self, feature: str) -> None:
         ports = await fake_ports(diarizer=None, embedder=None, passages=None)
         assert (await failure(new_job(feature), ports))["code"] == "not_available"

@@ -22,12 +22,12 @@ from pipelines.fakes.models import FakeEmbedder
 from pipelines.fakes.passages import InMemoryPassageStore
 from pipelines.fakes.steps import InMemoryStepRunner, SimulatedCrash
 from pipelines.fakes.stores import InMemoryArtifactStore
+from pipelines.jobs.artifacts import load_result
 from pipelines.jobs.erase import erase_job
 from pipelines.jobs.failure import JobFailed
 from pipelines.jobs.ports import ProcessingOptions
 from pipelines.jobs.run import RequestPorts, job_flows, run_job
 from pipelines.jobs.single_stage import ReindexPorts
-from pipelines.jobs.stage_records import load_result
 from pipelines.jobs.submit import keep_request, new_request_job
 from pipelines.language.extractive import ExtractiveAnalyst
 from pipelines.language.ports import LanguagePorts

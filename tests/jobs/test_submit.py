@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.domain.job import Feature, JobRequest, JobStatus, Upload
+from pipelines.domain.job import JobRequest, JobStatus, Upload
 from pipelines.errors import (
     AudioTooShort,
     DiarizationTooLong,
@@ -22,6 +22,7 @@ from pipelines.fakes.models import FakeDiarizer
 from pipelines.fakes.passages import InMemoryPassageStore
 from pipelines.fakes.scripted_speech import write_wav
 from pipelines.jobs.erase import erase_job
+from pipelines.jobs.features import FEATURES
 from pipelines.jobs.ports import ProcessingOptions, RecordingPorts
 from pipelines.jobs.recording import process_recording
 from pipelines.jobs.result import read_job, read_transcript
@@ -58,7 +59,7 @@ async def world() -> AsyncIterator[World]:
     await world.queue.close()
 
 
-REQUEST = JobRequest(features=(Feature.DIARIZATION, Feature.INDEX), collection="biology")
+REQUEST = JobRequest(features=("diarization", "index"), collection="biology")
 
 
 class TestSubmit:
@@ -88,16 +89,16 @@ class TestSubmit:
 
     async def test_a_feature_that_is_not_offered_is_refused(self, world: World) -> None:
         with pytest.raises(NotAvailable):
-            await world.submit(REQUEST, available=[Feature.RAW_TRANSCRIPT])
+            await world.submit(REQUEST, offered=["raw_transcript"])
 
     @pytest.mark.parametrize(
         ("fields", "param"),
         [
             ({"features": ()}, "features"),
-            ({"features": (Feature.INDEX,)}, "collection"),
-            ({"features": (Feature.SUMMARY,)}, "template_id"),
-            ({"features": (Feature.TRANSLATION,)}, "target_language"),
-            ({"features": (Feature.CLASSIFICATION,)}, "labels"),
+            ({"features": ("index",)}, "collection"),
+            ({"features": ("summary",)}, "template_id"),
+            ({"features": ("translation",)}, "target_language"),
+            ({"features": ("classification",)}, "labels"),
             ({"num_speakers": 0}, "num_speakers"),
             ({"max_speakers": -1}, "max_speakers"),
             ({"min_speakers": 3, "max_speakers": 2}, "min_speakers"),
@@ -106,7 +107,7 @@ class TestSubmit:
     )
     def test_fields_that_do_not_agree(self, fields: dict[str, Any], param: str) -> None:
         with pytest.raises(InvalidRequest) as caught:
-            check_request(JobRequest(**fields), tuple(Feature))
+            check_request(JobRequest(**fields), tuple(FEATURES))
         assert caught.value.param == param
 
 
@@ -119,8 +120,8 @@ class TestIdentity:
         assert len(others) == 3
 
     def test_the_hash_sees_fields_name_and_bytes_but_not_order(self) -> None:
-        request = JobRequest(features=(Feature.INDEX, Feature.DIARIZATION), metadata={"a": "1", "b": "2"})
-        same = replace(request, features=(Feature.DIARIZATION, Feature.INDEX), metadata={"b": "2", "a": "1"})
+        request = JobRequest(features=("index", "diarization"), metadata={"a": "1", "b": "2"})
+        same = replace(request, features=("diarization", "index"), metadata={"b": "2", "a": "1"})
         assert hash_submission(request, UPLOAD) == hash_submission(same, replace(UPLOAD, artifact="elsewhere"))
         for other in (replace(UPLOAD, sha256="1" * 64), replace(UPLOAD, filename="x.wav")):
             assert hash_submission(request, UPLOAD) != hash_submission(request, other)

@@ -24,7 +24,7 @@ from pipelines.jobs.dbos.records import (
     job_status_of,
     new_job_of,
 )
-from pipelines.jobs.stage_records import WORKFLOW_VERSION
+from pipelines.jobs.stages import WORKFLOW_VERSION
 from pipelines.jobs.submit import QueueLimits, check_queue_room, is_full, reindexing_already
 
 _TIMEOUT_S = 5.0

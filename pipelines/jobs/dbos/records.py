@@ -12,7 +12,7 @@ from typing import Any, cast
 from dbos import Serializer, WorkflowStatus
 
 from pipelines.domain.encoding import from_plain, to_plain
-from pipelines.domain.job import Job, JobFailure, JobStatus, NewJob, Priority, Stage
+from pipelines.domain.job import Job, JobFailure, JobStatus, NewJob, Priority
 from pipelines.errors import RayScribeError
 from pipelines.jobs.failure import JobFailed, failure_of
 
@@ -109,7 +109,7 @@ def job_of(status: WorkflowStatus, queue_position: int | None) -> Job:
         request=new.request,
         upload=new.upload,
         status=state,
-        stage=Stage(stage) if stage else None,
+        stage=stage or None,
         progress=progress,
         queue_position=queue_position,
         created_at=new.created_at,

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from pipelines.domain.encoding import from_plain
 from pipelines.domain.job import JobStatus, NewJob
+from pipelines.jobs.artifacts import load_result
 from pipelines.jobs.dbos.database import JobDatabase, is_sqlite, open_engine, sqlite_path
 from pipelines.jobs.dbos.queue import DbosJobQueue
 from pipelines.jobs.dbos.reaper import Reaper
@@ -22,7 +23,7 @@ from pipelines.jobs.dbos.upgrade import upgrade_jobs
 from pipelines.jobs.failure import JobFailed, place_of
 from pipelines.jobs.ports import ProcessingOptions, RecordingPorts
 from pipelines.jobs.run import RequestPorts, job_flows, run_job
-from pipelines.jobs.stage_records import WORKFLOW_VERSION, load_result
+from pipelines.jobs.stages import WORKFLOW_VERSION
 from pipelines.jobs.submit import QueueLimits
 from pipelines.ports.jobs import JobObserver, NoObserver
 

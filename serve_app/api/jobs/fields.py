@@ -6,11 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Header, Path
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
-from pipelines.domain.job import Enhance, Feature, JobRequest
+from pipelines.domain.job import Enhance, JobRequest
 from pipelines.errors import InvalidRequest, NotAvailable, NotFound
+from pipelines.jobs.features import FEATURES
 from serve_app.api.edge.requests import refuse_surrogates
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -68,14 +78,28 @@ def _parse_metadata(value: object) -> object:
     return parsed
 
 
+def _known(name: str) -> str:
+    if name not in FEATURES:
+        raise PydanticCustomError(
+            "unknown_feature", "there is no such feature; there are {known}", {"known": ", ".join(FEATURES)}
+        )
+    return name
+
+
+_MOST = len(FEATURES)
+FeatureName = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(FEATURES)})]
+
+
 class JobFields(BaseModel):
     """Everything a client may say about a recording."""
 
     model_config = ConfigDict(extra="forbid")
 
-    features: Annotated[list[Feature], BeforeValidator(_split), Field(min_length=1, max_length=len(Feature))] = Field(
-        default=[Feature.RAW_TRANSCRIPT],
-        description="What the job makes: repeated, or separated by commas.",
+    features: Annotated[list[FeatureName], BeforeValidator(_split), Field(min_length=1, max_length=len(FEATURES))] = (
+        Field(
+            default=["raw_transcript"],
+            description="What the job makes: repeated, or separated by commas.",
+        )
     )
     template_id: str | None = Field(default=None, pattern=NAME_PATTERN, description="Required with `summary`.")
     collection: str | None = Field(default=None, pattern=NAME_PATTERN, description="Required with `index`.")
@@ -108,10 +132,10 @@ class JobFields(BaseModel):
 
     @model_validator(mode="after")
     def _fields_agree(self) -> "JobFields":
-        _require(self, Feature.SUMMARY, "template_id")
-        _require(self, Feature.INDEX, "collection")
-        _require(self, Feature.TRANSLATION, "target_language")
-        if self.template_id is not None and Feature.SUMMARY not in self.features:
+        _require(self, "summary", "template_id")
+        _require(self, "index", "collection")
+        _require(self, "translation", "target_language")
+        if self.template_id is not None and "summary" not in self.features:
             raise _problem("template_id", "template_id needs the feature summary")
         if (self.min_speakers or 0) > (self.max_speakers or 50):
             raise _problem("min_speakers", "min_speakers is larger than max_speakers")
@@ -120,9 +144,9 @@ class JobFields(BaseModel):
         return self
 
 
-def _require(fields: JobFields, feature: Feature, name: str) -> None:
+def _require(fields: JobFields, feature: str, name: str) -> None:
     if feature in fields.features and getattr(fields, name) is None:
-        raise _problem(name, f"{name} is required with the feature {feature.value}")
+        raise _problem(name, f"{name} is required with the feature {feature}")
 
 
 def _problem(name: str, message: str) -> PydanticCustomError:

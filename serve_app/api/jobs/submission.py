@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse
 
 from pipelines.domain.job import Job, JobKind, JobRequest, NewJob, Priority, Upload
 from pipelines.errors import InvalidRequest, JobStoreUnavailable, NotAvailable, RayScribeError
+from pipelines.jobs.features import offered_features
 from pipelines.jobs.submit import keep_request, new_job_id, new_request_job, submit_job
 from pipelines.language.understand import check_text_features, understanding_request
 from serve_app.api.edge.authentication import Caller, require_scope
@@ -19,7 +20,7 @@ from serve_app.api.edge.requests import RequestBody
 from serve_app.api.edge.uploads import Scratch, scratch_folder
 from serve_app.api.jobs.shapes import JobBody, job_body
 from serve_app.options import processing_options
-from serve_app.services import Services, available_features
+from serve_app.services import Services, present_ports
 
 ResultT = TypeVar("ResultT")
 
@@ -41,7 +42,7 @@ async def acknowledge(
         request=asked,
         upload=upload,
         options=processing_options(services.settings),
-        available=available_features(services),
+        offered=offered_features(present_ports(services)),
     )
     return await _to_the_end(_enqueue(services, tenant, job_id, upload, scratch, enqueuing))
 

@@ -20,7 +20,7 @@ from serve_app.api.edge.requests import RequestBody, SamplingFields, ServicesOf,
 from serve_app.api.edge.shapes import DegradationBody
 from serve_app.api.jobs.fields import LANGUAGE_PATTERN, NAME_PATTERN, TARGET_PATTERN, IdempotencyKey
 from serve_app.api.jobs.submission import ACCEPTED, BackgroundFields, answer_with_job
-from serve_app.services import Services, translates
+from serve_app.services import Services
 
 router = APIRouter(tags=["text"])
 
@@ -123,7 +123,7 @@ async def use_skill(
 def _ports(services: Services, skill: Skill) -> LanguagePorts:
     if services.language is None:
         raise NotAvailable("text skills are not available in this deployment")
-    if skill is Skill.TRANSLATE and not translates(services.language):
+    if skill is Skill.TRANSLATE and services.language.model is None:
         raise NotAvailable("translating needs a language model, and none is configured in this deployment", "skill")
     return services.language
 

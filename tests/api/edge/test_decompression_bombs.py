@@ -3,7 +3,6 @@
 import pytest
 
 from pipelines.domain.audio import WindowingOptions
-from pipelines.domain.job import Feature
 from pipelines.fakes.steps import InMemoryStepRunner
 from pipelines.jobs.failure import JobFailed
 from pipelines.jobs.ports import ProcessingOptions
@@ -47,5 +46,5 @@ async def test_a_header_that_says_nothing_is_found_out_by_counting(build: BuildW
     await ports.artifacts.write(UPLOAD.artifact, silence_claiming(0))
     options = ProcessingOptions(windowing=WindowingOptions(max_duration_s=LIMIT_S))
     with pytest.raises(JobFailed) as failed:
-        await process_recording(new_job(Feature.RAW_TRANSCRIPT), ports, InMemoryStepRunner(), options)
+        await process_recording(new_job("raw_transcript"), ports, InMemoryStepRunner(), options)
     assert (failed.value.failure.code, failed.value.failure.stage) == ("too_large", "transcribe")

@@ -59,7 +59,7 @@ async def test_every_field_arrives(idle: World, wav: bytes) -> None:
 
     assert response.status_code == 202, response.text
     request = (await idle.jobs.get("default", response.json()["id"])).request
-    assert [feature.value for feature in request.features] == ["raw_transcript", "diarization", "index"]
+    assert list(request.features) == ["raw_transcript", "diarization", "index"]
     assert (request.collection, request.language, request.priority) == ("biology-101", "en", "high")
     assert (request.num_speakers, request.min_speakers, request.max_speakers) == (None, 1, 3)
     assert (request.prompt, request.labels, request.metadata) == ("Krebs cycle", ("a", "b"), {"week": "3"})

@@ -18,12 +18,12 @@ from pipelines.fakes.language import ScriptedLanguageModel
 from pipelines.fakes.models import FakeEmbedder
 from pipelines.fakes.passages import InMemoryPassageStore
 from pipelines.fakes.stores import InMemoryArtifactStore
+from pipelines.jobs.artifacts import load_result
 from pipelines.jobs.dbos.queue import DbosJobQueue
 from pipelines.jobs.dbos.retention import Retention
 from pipelines.jobs.dbos.runner import DbosJobRunner, RunnerOptions
 from pipelines.jobs.run import RequestPorts
 from pipelines.jobs.single_stage import ReindexPorts
-from pipelines.jobs.stage_records import load_result
 from pipelines.jobs.submit import keep_request, new_request_job
 from pipelines.ports.passages import Replacement, ReplacementState
 from pipelines.retrieval.indexing import BATCH

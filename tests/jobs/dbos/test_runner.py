@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock
 
 from pipelines.domain.audio import Window
-from pipelines.domain.job import Feature, Job, JobEvent, JobFilters, JobResult, JobStatus, NewJob
+from pipelines.domain.job import Job, JobEvent, JobFilters, JobResult, JobStatus, NewJob
 from pipelines.domain.transcript import TranscriptionOptions, WindowTranscript
 from pipelines.errors import (
     CollectionDamaged,
@@ -30,6 +30,7 @@ from pipelines.errors import (
 from pipelines.fakes.models import FakeTranscriber
 from pipelines.fakes.passages import InMemoryPassageStore
 from pipelines.fakes.stores import InMemoryArtifactStore
+from pipelines.jobs.artifacts import load_result
 from pipelines.jobs.dbos.database import DatabaseThreads
 from pipelines.jobs.dbos.queue import DbosJobQueue
 from pipelines.jobs.dbos.retention import Retention
@@ -37,14 +38,13 @@ from pipelines.jobs.dbos.runner import DbosJobRunner, RunnerOptions
 from pipelines.jobs.erase import erase_job
 from pipelines.jobs.ports import ProcessingOptions, RecordingPorts
 from pipelines.jobs.result import job_events
-from pipelines.jobs.stage_records import load_result
 from pipelines.stores.artifacts import FsspecArtifactStore
 from pipelines.stores.qdrant_embedded import EmbeddedConnection
 from pipelines.stores.qdrant_passages import QdrantPassageStore
 from tests.jobs.recordings import DIALOGUE, UPLOAD, fake_ports, new_job
 from tests.stores.test_qdrant_erasure import files_with
 
-RAW = Feature.RAW_TRANSCRIPT
+RAW = "raw_transcript"
 SAID = tuple(utterance.text for utterance in DIALOGUE)
 
 
