@@ -53,7 +53,8 @@ def read_prompts(
     found: list[Prompt] = []
     for language in languages:
         fitting = [prompt for prompt in _prompts(folder, language) if shortest_s <= prompt.duration_s <= longest_s]
-        found += [fitting[place * len(fitting) // each] for place in range(min(each, len(fitting)))] if fitting else []
+        count = min(each, len(fitting))
+        found += [fitting[place * len(fitting) // count] for place in range(count)]
     if not found:
         raise SystemExit(f"{folder} holds no prompts: see bench/real_prompts.py")
     return found
@@ -75,7 +76,7 @@ def _prompts(folder: Path, language: str) -> Iterator[Prompt]:
     (recordings,) = (folder / f"{package}-wav" / "usr/share/asterisk/sounds").iterdir()
     for line in sorted(gzip.decompress(texts.read_bytes()).decode("utf-8-sig").splitlines()):
         entry = _ENTRY.fullmatch(line.strip())
-        if entry is None or "[" in line or not (path := recordings / f"{entry[1]}.wav").is_file():
+        if entry is None or "[" in line or "silence" in line or not (path := recordings / f"{entry[1]}.wav").is_file():
             continue
         with path.open("rb") as file:
             blocks = list(PyavDecoder().decode(file, max_duration_s=600.0))

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 import serve_app  # noqa: F401 — switches off usage statistics before any library is imported
+from tests import real_models  # noqa: F401 — reads its variable before the settings' variables are removed
 
 GUARD = Path(__file__).parent / "network_guard"
 
