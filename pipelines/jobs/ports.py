@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 
 from pipelines.domain.audio import WindowingOptions
+from pipelines.domain.job import JobRequest
+from pipelines.errors import AudioTooShort, DiarizationTooLong, TooLarge
 from pipelines.ports.artifacts import ArtifactStore
 from pipelines.ports.audio import RecordingReader
 from pipelines.ports.language import Understanding
@@ -45,3 +47,16 @@ class ProcessingOptions:
         """Return how long one run of a job may work; an unknown duration counts as the longest allowed."""
         known = self.windowing.max_duration_s if duration_s is None else duration_s
         return self.timeout_base_s + self.timeout_factor * min(known, self.windowing.max_duration_s)
+
+    def check_duration(self, duration_s: float | None, request: JobRequest) -> None:
+        """Raise AudioTooShort, TooLarge or DiarizationTooLong for a duration, believed (a header) or decoded."""
+        if duration_s is None:
+            return
+        if duration_s < self.minimum_duration_s:
+            raise AudioTooShort(f"a recording must last at least {self.minimum_duration_s:g} s", "file")
+        if duration_s > self.windowing.max_duration_s:
+            hours = self.windowing.max_duration_s / 3600
+            raise TooLarge(f"the recording lasts longer than the {hours:g} h that are taken", "file")
+        if "diarization" in request.features and duration_s > self.max_diarization_s:
+            hours = self.max_diarization_s / 3600
+            raise DiarizationTooLong(f"diarization takes recordings of at most {hours:g} h", "features")

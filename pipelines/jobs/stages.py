@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from pipelines.audio.reader import check_duration, probe_recording
 from pipelines.domain.audio import Recording
 from pipelines.domain.job import JobRequest, NewJob
 from pipelines.domain.model import Degradation, ModelInfo, describe_model
@@ -249,8 +248,9 @@ class JobContext:
 
 async def prepare(context: JobContext) -> Prepared:
     """Probe the recording. Raises UnsupportedMedia, AudioDamaged, AudioTooShort, DiarizationTooLong."""
-    job = context.job
-    return Prepared(recording=await probe_recording(context.ports.reader, job.upload, job.request, context.options))
+    recording = await context.ports.reader.probe(context.job.upload)
+    context.options.check_duration(recording.duration_s, context.request)
+    return Prepared(recording=recording)
 
 
 async def transcribe(context: JobContext) -> Transcribed:
@@ -272,7 +272,7 @@ async def transcribe(context: JobContext) -> Transcribed:
         prefix=context.waves,
         call_model=context.in_turn(context.slots.windows),
     )
-    check_duration(report.transcript.duration_s, context.request, context.options)
+    context.options.check_duration(report.transcript.duration_s, context.request)
     # Asked at the end: a model may be replaced while it works.
     return Transcribed(report=report, model=await context.ports.transcriber.info())
 

@@ -11,7 +11,6 @@ from typing import TypeVar
 
 import uuid_utils.compat
 
-from pipelines.audio.reader import probe_recording
 from pipelines.domain.encoding import from_json, to_json
 from pipelines.domain.job import Job, JobFilters, JobKind, JobRequest, JobStatus, NewJob, QueueDepth, Upload
 from pipelines.domain.speakers import DiarizationOptions
@@ -50,7 +49,8 @@ async def submit_job(
     AudioTooShort, DiarizationTooLong, QueueFull, IdempotencyConflict, JobStoreUnavailable.
     """
     check_request(request, offered)
-    await probe_recording(reader, upload, request, options or ProcessingOptions())
+    recording = await reader.probe(upload)
+    (options or ProcessingOptions()).check_duration(recording.duration_s, request)
     job = NewJob(
         job_id=job_id,
         tenant=tenant,

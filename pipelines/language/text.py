@@ -8,9 +8,10 @@ from itertools import groupby
 
 from pipelines.domain.transcript import Segment, Transcript
 from pipelines.domain.understanding import Sentence, TranscriptPart
+from pipelines.domain.writing import OTHER_ENDS, SPACED_ENDS
 from pipelines.errors import InvalidRequest, TooLarge
 
-_TERMINAL = re.compile(r"[.!?…。！？]")
+_TERMINAL = re.compile(f"[{SPACED_ENDS}{OTHER_ENDS}]")
 _LONGEST_CHARACTERS = 320
 _UNPUNCTUATED_CHARACTERS = 400
 """Fewer than one full stop in so many characters: the speech model writes none, and pauses must do."""
@@ -83,7 +84,7 @@ class _Clock:
         return round(segment.start_s + share * (segment.end_s - segment.start_s), 3)
 
 
-_STOP = re.compile(r"""[.?!…]+["'”’»)\]]*(?=\s|$)|[。？！]+["'”’」』）]*""")
+_STOP = re.compile(rf"""[{SPACED_ENDS}]+["'”’»)\]]*(?=\s|$)|[{OTHER_ENDS}]+["'”’»)\]」』）]*""")
 _WORD_BEFORE = re.compile(r"[\w.]{1,16}$")
 _LETTERS_WITH_STOPS = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")
 _ORDINAL = re.compile(r"\d{1,2}")
@@ -232,7 +233,7 @@ def _halves(segment: Segment, first: str, second: str) -> tuple[Segment, Segment
     )
 
 
-_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|\n+")
+_SENTENCE_END = re.compile(rf"(?<=[{SPACED_ENDS}])\s+|(?<=[{OTHER_ENDS}])|\n+")
 _PIECE_CHARACTERS = 600
 """Sentences are packed into segments of about this length, so that long text can be split like a long recording."""
 

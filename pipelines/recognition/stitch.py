@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from pipelines.domain.audio import TimeSpan, Window
 from pipelines.domain.transcript import Segment, Transcript, WindowTranscript, Word
+from pipelines.domain.writing import ends_sentence
 
 
 def stitch_segments(windows: Iterable[WindowTranscript], *, language: str, duration_s: float) -> Transcript:
@@ -41,7 +42,6 @@ def _clipped_word(word: Word, duration_s: float) -> Word:
     return replace(word, start_s=max(0.0, word.start_s), end_s=min(word.end_s, duration_s))
 
 
-SENTENCE_ENDS = ".?!。？！"
 MAX_PAUSE_S = 0.8
 """A longer pause between two words begins a new segment."""
 _SHORTEST_S = 0.02
@@ -139,7 +139,7 @@ def split_words(words: Sequence[Word], written: Sequence[str]) -> list[TimedText
 
 
 def _ends_segment(word: Word, following: Word) -> bool:
-    return word.text[-1:] in SENTENCE_ENDS or following.start_s - word.end_s > MAX_PAUSE_S
+    return ends_sentence(word.text) or following.start_s - word.end_s > MAX_PAUSE_S
 
 
 def _inside_one_speech_span(span: TimeSpan, window: Window) -> TimeSpan:

@@ -7,9 +7,10 @@ from fractions import Fraction
 
 from pipelines.domain.answer import Citation, Source
 from pipelines.domain.passage import Passage, SpokenSpan, TextSpan
+from pipelines.domain.writing import MARKS, ends_sentence, holds_unspaced
 from pipelines.language.text import sentence_bounds
 from pipelines.retrieval.markers import CLOSING, OPENING, begins_marker, is_open, may_become_marker, read_marker
-from pipelines.retrieval.words import MARKS, claim_terms, holds_unspaced
+from pipelines.retrieval.words import claim_terms
 
 _LONGEST_MARKER = 600
 _LONGEST_SPACE = 100
@@ -217,7 +218,7 @@ def _folded(word: str) -> str:
 
 def _with_punctuation(text: str, start: int, end: int) -> TextSpan:
     """Take the full stop along that ends the quoted sentence."""
-    return TextSpan(start=start, end=end + (text[end : end + 1] in (".", "?", "!", "…", "。", "？", "！")))
+    return TextSpan(start=start, end=end + ends_sentence(text[end : end + 1]))
 
 
 def _find_unspaced(quote: str, text: str) -> TextSpan | None:

@@ -8,12 +8,11 @@ from itertools import pairwise
 
 from pipelines.domain.passage import Passage, SpokenSpan
 from pipelines.domain.transcript import Segment, Transcript
+from pipelines.domain.writing import ends_sentence
 from pipelines.speakers.assign import TimedWord, locate_words
 
 PASSAGE_NAMESPACE = uuid.UUID("5f0e2c9a-7a54-5d0b-9a37-3b1f6f0c8d21")
 """The UUIDv5 namespace of passage ids; changing it makes every index a stranger to its jobs."""
-
-_SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +62,7 @@ class _Span:
 
     @property
     def ends_sentence(self) -> bool:
-        return self.text.endswith(_SENTENCE_ENDS)
+        return ends_sentence(self.text)
 
 
 def passage_id(tenant: str, collection: str, job_id: str, position: int) -> str:
@@ -108,7 +107,7 @@ def _span_ends(words: Sequence[TimedWord], span_words: int) -> list[int]:
     ends: list[int] = []
     for place, word in enumerate(words, start=1):
         length = place - (ends[-1] if ends else 0)
-        if length == span_words or place == len(words) or word.text.endswith(_SENTENCE_ENDS):
+        if length == span_words or place == len(words) or ends_sentence(word.text):
             ends.append(place)
     return ends
 

@@ -9,11 +9,12 @@ from itertools import chain
 
 from pipelines.domain.model import Degradation, ModelInfo
 from pipelines.domain.passage import Embedding, Hit, Passage, SearchRequest, SearchResult, TextSpan
+from pipelines.domain.writing import MARKS, TERMS, is_unspaced
 from pipelines.errors import InvalidRequest, RayScribeError
 from pipelines.ports.models import Embedder, Reranker
 from pipelines.ports.passages import PassageStore
 from pipelines.retrieval.ports import MAX_QUERY_CHARACTERS
-from pipelines.retrieval.words import MARKS, TERMS, content_terms, is_unspaced, split_terms
+from pipelines.retrieval.words import content_terms, split_terms
 
 MAX_TOP_K = 100
 MAX_COLLECTIONS = 20

@@ -1,56 +1,13 @@
-"""Words of every script: found, weighed for sparse search, and told apart from those that carry no meaning."""
+"""Words weighed for sparse search, and told apart from those that carry no meaning."""
 
 import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from pipelines.domain.passage import SparseVector
-
-UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-"""Thai, Lao, Burmese, Khmer, Japanese and Chinese: their words are taken as pairs of characters."""
-
-_BEFORE_MARKS, _AFTER_MARKS = 0x0300, 0x10000
-
-
-def _marks() -> Iterator[str]:
-    """Yield the ranges of combining marks, for a character class: ``\\w`` knows the vowel signs of no script."""
-    first = previous = -2
-    for code in range(_BEFORE_MARKS, _AFTER_MARKS):
-        if not unicodedata.category(chr(code)).startswith("M"):
-            continue
-        if code != previous + 1:
-            if first >= 0:
-                yield f"\\u{first:04x}-\\u{previous:04x}"
-            first = code
-        previous = code
-    yield f"\\u{first:04x}-\\u{previous:04x}"
-
-
-MARKS = "".join(_marks())
-
-TERMS = re.compile(rf"[{UNSPACED}]+|(?:[^\W{UNSPACED}](?:(?![{UNSPACED}])[{MARKS}])*)+")
-"""Runs of characters of scripts without spaces, and words of the others."""
-WORDS = re.compile(rf"\w[\w{MARKS}]*")
-_IS_UNSPACED = re.compile(rf"[{UNSPACED}]")
-_PIECES = re.compile(rf"[{UNSPACED}]{{1,2}}[^\w\s{MARKS}]*|[^\s{UNSPACED}]+")
-
-
-def holds_unspaced(text: str) -> bool:
-    """Say whether a text has characters of a script that is written without spaces."""
-    return _IS_UNSPACED.search(text) is not None
-
-
-def is_unspaced(term: str) -> bool:
-    """Say whether one of the ``TERMS`` is a run of characters without spaces."""
-    return _IS_UNSPACED.match(term) is not None
-
-
-def find_pieces(text: str) -> Iterator[re.Match[str]]:
-    """Yield the words of a text with the marks around them; of writing without spaces, two characters at a time."""
-    return _PIECES.finditer(text)
-
+from pipelines.domain.writing import SENTENCE_ENDS, TERMS, WORDS, holds_unspaced, is_unspaced
 
 SATURATION = 1.2
 """BM25's k1: how soon another occurrence of the same word stops to matter."""
@@ -65,7 +22,6 @@ NAME_WEIGHT = 3.0
 """How much more than another word a name or a number says about what is asked (measured: bench/README.md)."""
 
 _APOSTROPHES = re.compile(r"['’`]")
-_SENTENCE_ENDS = ".?!…:"
 _ENGLISH = """
 a about an and are as at be been by can did do does for from had has have how i if in is it its me my of on or our he
 said say so she tell that the their them then there they this to was we were what when where which who why will with
@@ -100,7 +56,7 @@ def telling_terms(text: str) -> frozenset[str]:
     found: set[str] = set()
     for match in WORDS.finditer(text):
         word, before = match.group(), text[: match.start()].rstrip()
-        inside = bool(before) and before[-1] not in _SENTENCE_ENDS
+        inside = bool(before) and before[-1] not in {*SENTENCE_ENDS, ":"}
         if any(map(str.isdigit, word)) or (inside and word[0].isupper()):
             found.update(split_terms(word))
     return frozenset(found)

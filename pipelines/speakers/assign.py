@@ -8,7 +8,7 @@ from itertools import groupby, pairwise
 
 from pipelines.domain.speakers import Diarization, SpeakerTurn
 from pipelines.domain.transcript import Segment, Transcript, Word
-from pipelines.retrieval.words import find_pieces
+from pipelines.domain.writing import ends_sentence, find_pieces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +86,6 @@ def _timed(word: Word, text: str, offset: int) -> TimedWord:
     return TimedWord(text=text, offset=offset, start_s=word.start_s, end_s=word.end_s, estimated=False)
 
 
-_SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttributionOptions:
     """How far a speaker reaches, and what is too short to be a change of speaker."""
@@ -162,7 +159,7 @@ def _fill(speakers: Sequence[str | None], words: Sequence[TimedWord]) -> list[st
     """Give a word without speaker that of the word before it in its sentence, or after it at the sentence's start."""
     filled = list(speakers)
     for place in range(len(words) - 2, -1, -1):
-        begins_sentence = place == 0 or words[place - 1].text.endswith(_SENTENCE_ENDS)
+        begins_sentence = place == 0 or ends_sentence(words[place - 1].text)
         if begins_sentence and filled[place] is None:
             filled[place] = filled[place + 1]
     current = next(speaker for speaker in filled if speaker)
@@ -185,7 +182,7 @@ def _smooth(speakers: list[str], words: Sequence[TimedWord], options: Attributio
 def _is_flicker(before_and_run: Sequence[TimedWord], options: AttributionOptions) -> bool:
     """Say whether the words after the first one are too few and too short, and mid-sentence, to be an own turn."""
     before, run = before_and_run[0], before_and_run[1:]
-    if any(word.text.endswith(_SENTENCE_ENDS) for word in (before, run[-1])):
+    if any(ends_sentence(word.text) for word in (before, run[-1])):
         return False
     if run[0].estimated:
         return len(run) <= options.estimated_flicker_words
@@ -200,11 +197,11 @@ def _settle(speakers: list[str], words: Sequence[TimedWord], options: Attributio
     settled = list(speakers)
     start = 0
     for place, word in enumerate(words):
-        ends_sentence = word.text.endswith(_SENTENCE_ENDS)
+        last = ends_sentence(word.text)
         pauses = place + 1 < len(words) and words[place + 1].start_s - word.end_s >= options.sentence_pause_s
-        if ends_sentence:
+        if last:
             settled[start : place + 1] = _majority(speakers[start : place + 1], words[start : place + 1], options)
-        if ends_sentence or pauses:
+        if last or pauses:
             start = place + 1
     return settled
 
