@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 export RAY_USAGE_STATS_ENABLED := 0
 export DO_NOT_TRACK := 1
 
-.PHONY: help demo up test test-faults format lint types bench clean
+.PHONY: help demo up test test-fast test-slow coverage test-faults format lint types bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -29,11 +29,22 @@ demo: .venv/local.installed ## serve on this machine, transcribe a sample record
 up: .venv/local.installed ## serve on this machine until Ctrl-C
 	@.venv/bin/rayscribe up $(ARGS)
 
-test: .venv/test.installed ## format, lint, types and the whole test suite: what CI runs
+test: .venv/test.installed ## format, lint, types and the test suite: what CI runs
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
-	@$(PYTHON) -m pytest -q -m "not long" $(ARGS)
+	@$(PYTHON) -m pytest -q -m "not long and not slow" $(ARGS)
+
+test-fast: .venv/test.installed ## what starts no Ray, loads no engine and needs no database
+	@$(PYTHON) -m pytest -q -m "not (long or slow or serve or engines or faults)" --ignore=tests/contracts --ignore=tests/jobs/dbos \
+		--ignore=tests/serve --ignore=tests/faults --ignore=tests/stores --ignore=tests/recipes $(ARGS)
+
+test-slow: .venv/test.installed ## what takes longer than a test suite should: CI runs it where its time allows
+	@$(PYTHON) -m pytest -q -m "slow and not long" $(ARGS)
+
+coverage: .venv/test.installed ## branch coverage of the fast part; the floor is where it is
+	@$(PYTHON) -m pytest -q -m "not (long or slow or serve or engines or faults)" --ignore=tests/serve --ignore=tests/faults \
+		--cov=pipelines --cov=serve_app --cov-branch --cov-report=term:skip-covered $(ARGS)
 
 test-faults: .venv/test.installed ## the long kill matrix and the soak
 	@$(PYTHON) -m pytest -q -m "long" $(ARGS)

@@ -1,7 +1,7 @@
 """Does search find the moment? Dense, sparse and hybrid, by kind of question and by how passages are cut.
 
     python -m bench retrieval [--talks 24] [--deals 3] [--corpus talks recordings training check] [--cuts] [--evidence]
-    python -m bench retrieval --reranker FOLDER (bge-reranker-v2-m3's, or what bench.train_reranker wrote)
+    python -m bench retrieval --reranker FOLDER (bge-reranker-v2-m3's, or what training.reranker.train_reranker wrote)
 
 ``talks`` and ``recordings`` are the benchmark (the talks are dealt anew several times, because with one deal a single
 question of a slice weighs 0.03); ``training`` is what the fusion was tuned on, ``check`` the same facts

@@ -6,13 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from bench.reranker_lessons import PEOPLE, Lesson, answer_lessons, lesson_facts, likeness_lessons, read_facts
 from bench.retrieval_corpus import NAME_FORMS, NAMES, PARAPHRASES, Fact
 from bench.retrieval_training import training_facts
-from bench.train_reranker import open_model, train
 from pipelines.fakes.models import FakeEmbedder
 from pipelines.retrieval.engines.reranker import BgeReranker
 from tests.retrieval.engines.tiny_checkpoints import write_reranker
+from training.reranker.reranker_lessons import (
+    PEOPLE,
+    Lesson,
+    answer_lessons,
+    lesson_facts,
+    likeness_lessons,
+    read_facts,
+)
+from training.reranker.train_reranker import open_model, train
 
 LIKE = 0.5
 """Share of common content words from which two sentences count as the same."""

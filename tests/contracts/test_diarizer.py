@@ -40,7 +40,7 @@ def case(request: pytest.FixtureRequest) -> Iterator[Case]:
         yield Case(FakeDiarizer(), write_samples(spoken))
         return
     if not (PIPELINE / "config.yaml").exists():
-        pytest.skip("demo/models/diarization is not there: make it with demo/recipes")
+        pytest.skip("demo/models/diarization is not there: make it with training/diarization")
     engine = asyncio.run(PyannoteDiarizer.load(PIPELINE, name="demo-diarizer", threads=2))
     yield Case(engine, read_recording("support-call.ogg", end_s=20.0))
     engine.close()

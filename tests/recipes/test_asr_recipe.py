@@ -8,10 +8,10 @@ from shutil import which
 import numpy as np
 import pytest
 
-from demo.recipes.asr_dataset import Recording, Sentence, cut, join, read_shards, write_shard
-from demo.recipes.sample_scripts import QUESTIONS, SCRIPTS
-from demo.recipes.speech import list_voices
-from demo.recipes.text import GRAMMARS, make_sentence, normalize, split_of
+from training.asr.asr_dataset import Recording, Sentence, cut, join, read_shards, write_shard
+from training.asr.text import GRAMMARS, make_sentence, normalize, split_of
+from training.recordings.sample_scripts import QUESTIONS, SCRIPTS
+from training.speech import list_voices
 
 needs_espeak = pytest.mark.skipif(which("espeak-ng") is None, reason="espeak-ng is not installed")
 
@@ -73,7 +73,7 @@ def test_a_cut_sentence_starts_after_its_margin() -> None:
 
 @needs_espeak
 def test_a_shard_depends_on_its_seed_alone(tmp_path: Path) -> None:
-    from demo.recipes.make_asr_data import make_shard
+    from training.asr.make_asr_data import make_shard
 
     first, again = (make_shard(tmp_path / name, 5, 2, ("espeak-ng",), "basic") for name in ("one.npz", "two.npz"))
     assert first.read_bytes() == again.read_bytes()
@@ -83,8 +83,8 @@ def test_a_shard_depends_on_its_seed_alone(tmp_path: Path) -> None:
 @pytest.mark.engines
 @pytest.mark.filterwarnings("ignore")  # of transformers and ctranslate2, while they convert
 def test_the_recipe_runs_from_an_empty_folder_to_a_model_that_decodes(tmp_path: Path) -> None:
-    from demo.recipes import make_asr_model
-    from demo.recipes.asr_measures import hear, load_model
+    from training.asr import make_asr_model
+    from training.asr.asr_measures import hear, load_model
 
     model = tmp_path / "model"
     budget = {"--shards": 1, "--silent-shards": 1, "--recordings": 6, "--first": 2, "--steps": 2, "--last": 2}
@@ -104,8 +104,8 @@ def test_the_recipe_runs_from_an_empty_folder_to_a_model_that_decodes(tmp_path: 
 
 
 def test_what_an_earlier_model_cannot_hear_is_mostly_left_out(tmp_path: Path) -> None:
-    from demo.recipes.asr_model import END, START, DemoWhisper, Size, token_id, train_tokenizer
-    from demo.recipes.select_recordings import letter_costs, select
+    from training.asr.asr_model import END, START, DemoWhisper, Size, token_id, train_tokenizer
+    from training.recordings.select_recordings import letter_costs, select
 
     size = Size(width=64)
     tokenizer = train_tokenizer(size, seed=1, sentences=200)
@@ -124,8 +124,8 @@ def test_what_an_earlier_model_cannot_hear_is_mostly_left_out(tmp_path: Path) ->
 
 
 def test_a_recording_longer_than_a_window_is_a_window_alone() -> None:
-    from demo.recipes.asr_batches import LONGEST_WINDOW_FRAMES, WindowMaker
-    from demo.recipes.asr_model import Size, train_tokenizer
+    from training.asr.asr_batches import LONGEST_WINDOW_FRAMES, WindowMaker
+    from training.asr.asr_model import Size, train_tokenizer
 
     long = [a_recording(LONGEST_WINDOW_FRAMES + 40, (0.1, 14.2, "Yes, that is right.")) for _ in range(6)]
     maker = WindowMaker(train_tokenizer(Size(), seed=1, sentences=200), random.Random(1))

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demo.recipes.fit_plda import fit_plda
-from demo.recipes.speech import missing_synthesizers
+from training.diarization.fit_plda import fit_plda
+from training.speech import missing_synthesizers
 
 PYANNOTE_MEAN_OF_NOTHING = "Mean of empty slice|invalid value encountered"
 """numpy's words where pyannote averages the embeddings of a recording in which nobody speaks for a second."""
@@ -19,8 +19,8 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make the data once; skipped, saying why, where the machine lacks a synthesizer."""
     if missing := missing_synthesizers():
         pytest.skip(f"not installed: {', '.join(missing)}")
-    from demo.recipes.make_conversations import TEST_SIZED, make_bank
-    from demo.recipes.speech_pool import make_pool
+    from training.diarization.make_conversations import TEST_SIZED, make_bank
+    from training.diarization.speech_pool import make_pool
 
     folder = tmp_path_factory.mktemp("diarization")
     for split, bank in TEST_SIZED.items():
@@ -30,7 +30,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_conversations_are_the_same_on_every_run(recipe: Path, tmp_path: Path) -> None:
-    from demo.recipes.make_conversations import TEST_SIZED, load_bank, make_bank
+    from training.diarization.make_conversations import TEST_SIZED, load_bank, make_bank
 
     (tmp_path / "pool").symlink_to(recipe / "pool")
     make_bank(tmp_path, "test", TEST_SIZED["test"], jobs=1)
@@ -40,7 +40,7 @@ def test_conversations_are_the_same_on_every_run(recipe: Path, tmp_path: Path) -
 
 
 def test_reference_says_who_speaks(recipe: Path) -> None:
-    from demo.recipes.make_conversations import load_bank
+    from training.diarization.make_conversations import load_bank
 
     for conversation in load_bank(recipe, "train"):
         samples, turns = conversation.waveform(), conversation.turns
@@ -51,7 +51,7 @@ def test_reference_says_who_speaks(recipe: Path) -> None:
 
 def test_splits_share_no_voice() -> None:
     pytest.importorskip("rich")
-    from demo.recipes.speech_pool import people_of
+    from training.diarization.speech_pool import people_of
 
     names = [
         {(voice.synthesizer, voice.name) for voice in people_of(split)} for split in ("train", "development", "test")
@@ -77,7 +77,12 @@ def test_recipe_makes_a_pipeline_that_runs(recipe: Path, tmp_path: Path) -> None
     torch = pytest.importorskip("torch")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from demo.recipes import evaluate_diarization, make_diarization_pipeline, train_embedding, train_segmentation
+        from training.diarization import (
+            evaluate_diarization,
+            make_diarization_pipeline,
+            train_embedding,
+            train_segmentation,
+        )
 
     target = tmp_path / "model"
     with warnings.catch_warnings():
@@ -94,7 +99,7 @@ def test_recipe_makes_a_pipeline_that_runs(recipe: Path, tmp_path: Path) -> None
 
 
 def _resumes(recipe: Path, torch: Any) -> None:
-    from demo.recipes import train_segmentation
+    from training.diarization import train_segmentation
 
     before = torch.load(recipe / "segmentation.pt", weights_only=True)["step"]
     run = train_segmentation.train(recipe, steps=5, batch=4)

@@ -1,0 +1,1 @@
+"""How the sample recordings are made."""

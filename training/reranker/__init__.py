@@ -1,0 +1,1 @@
+"""How the reranker that the benchmark measures is made."""
