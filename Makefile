@@ -40,7 +40,7 @@ test-fast: .venv/test.installed ## what starts no Ray, loads no engine and needs
 		--ignore=tests/serve --ignore=tests/faults --ignore=tests/stores --ignore=tests/recipes $(ARGS)
 
 test-slow: .venv/test.installed ## what takes longer than a test suite should: CI runs it where its time allows
-	@$(PYTHON) -m pytest -q -m "slow and not long" $(ARGS)
+	@$(PYTHON) -m pytest -q -m "slow and not long" $(ARGS) || [ $$? -eq 5 ] # 5: no test is that slow
 
 coverage: .venv/test.installed ## branch coverage of the fast part; the floor is where it is
 	@$(PYTHON) -m pytest -q -m "not (long or slow or serve or engines or faults)" --ignore=tests/serve --ignore=tests/faults \

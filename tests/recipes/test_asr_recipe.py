@@ -13,6 +13,8 @@ from training.asr.text import GRAMMARS, make_sentence, normalize, split_of
 from training.recordings.sample_scripts import QUESTIONS, SCRIPTS
 from training.speech import list_voices
 
+pytestmark = pytest.mark.slow  # trains small models: minutes, for recipes that change seldom
+
 needs_espeak = pytest.mark.skipif(which("espeak-ng") is None, reason="espeak-ng is not installed")
 
 

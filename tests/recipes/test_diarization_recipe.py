@@ -10,6 +10,8 @@ import pytest
 from training.diarization.fit_plda import fit_plda
 from training.speech import missing_synthesizers
 
+pytestmark = pytest.mark.slow  # trains small models: minutes, for recipes that change seldom
+
 PYANNOTE_MEAN_OF_NOTHING = "Mean of empty slice|invalid value encountered"
 """numpy's words where pyannote averages the embeddings of a recording in which nobody speaks for a second."""
 
