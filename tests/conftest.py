@@ -30,7 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
     sys.path.insert(0, str(GUARD))
     guard = importlib.import_module("sitecustomize")
     assert Path(str(guard.__file__)).parent == GUARD, "another sitecustomize was loaded first"
-    for name in [name for name in os.environ if name.startswith("RAYSCRIBE_")]:
+    kept = "RAYSCRIBE_TEST_MODELS"  # where genuine weights are: no setting of the product (tests/real_models.py)
+    for name in [name for name in os.environ if name.startswith("RAYSCRIBE_") and name != kept]:
         del os.environ[name]
 
 

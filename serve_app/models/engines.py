@@ -59,10 +59,21 @@ def diarizer_loaders(settings: ModelSettings) -> dict[str, Loader[Diarizer]]:
             folder, name=choice.name, device=torch_device(choice), threads=settings.threads
         )
 
+    async def ge2e(choice: ModelChoice, path: Path) -> Diarizer:
+        from pipelines.speakers.engines.ge2e import Ge2eDiarizer
+
+        return await Ge2eDiarizer.load(
+            require_folder(path),
+            name=choice.name,
+            device=torch_device(choice),
+            threads=settings.threads,
+            fast=choice.backend == "ge2e-fast",
+        )
+
     async def fake(choice: ModelChoice, path: Path) -> Diarizer:
         return FakeDiarizer(_rehearsal(choice, path))
 
-    return {"pyannote": pyannote, "fake": fake}
+    return {"pyannote": pyannote, "ge2e": ge2e, "ge2e-fast": ge2e, "fake": fake}
 
 
 def embedder_loaders(settings: ModelSettings) -> dict[str, Loader[Embedder]]:

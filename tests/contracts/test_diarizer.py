@@ -1,4 +1,4 @@
-"""What every Diarizer must do, over the fake and over pyannote with the pipeline that ships."""
+"""What every Diarizer must do, over the fake, pyannote with the pipeline that ships, and GE2E with its real weights."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,14 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.conversations import read_call
 from pipelines.domain.samples import Samples
 from pipelines.domain.speakers import DiarizationOptions, SpeakerTurn
 from pipelines.errors import InvalidRequest
 from pipelines.fakes.models import FakeDiarizer
 from pipelines.fakes.scripted_speech import Utterance, write_samples
 from pipelines.ports.models import Diarizer
+from pipelines.speakers.engines.ge2e import Ge2eDiarizer
 from pipelines.speakers.engines.pyannote import PyannoteDiarizer
 from tests.audio.recordings import read_recording
+from tests.real_models import real_model
 
 PIPELINE = Path(__file__).parents[2] / "demo" / "models" / "diarization"
 
@@ -33,11 +36,23 @@ class Case:
     """Two people who speak in turn."""
 
 
-@pytest.fixture(scope="module", params=["fake", pytest.param("pyannote", marks=pytest.mark.engines)])
+@pytest.fixture(
+    scope="module",
+    params=["fake", *(pytest.param(name, marks=pytest.mark.engines) for name in ("pyannote", "ge2e", "ge2e-fast"))],
+)
 def case(request: pytest.FixtureRequest) -> Iterator[Case]:
     if request.param == "fake":
         spoken = [Utterance(start_s=float(n * 3), end_s=n * 3 + 2.0, text="words", speaker=1 - n % 2) for n in range(6)]
         yield Case(FakeDiarizer(), write_samples(spoken))
+        return
+    if request.param.startswith("ge2e"):
+        folder = real_model("ge2e", holding="encoder.safetensors")
+        diarizer = asyncio.run(Ge2eDiarizer.load(folder, threads=2, fast=request.param == "ge2e-fast"))
+        import pyannote.audio
+
+        call = Path(pyannote.audio.__file__).parent / "sample" / "sample.wav"
+        yield Case(diarizer, read_call(call).samples[: 20 * 16_000])
+        diarizer.close()
         return
     if not (PIPELINE / "config.yaml").exists():
         pytest.skip("demo/models/diarization is not there: make it with training/diarization")
