@@ -3,8 +3,8 @@
     python -m bench.conversations SPEECH MODEL [--set tune|held-out|shared] [--fast]
 
 SPEECH holds the unpacked Debian packages asterisk-core-sounds-{en,es,fr,it,ru}-wav and
-asterisk-prompt-{es-co,fr-armelle,it-menardi-wav}; MODEL is the folder that ``convert_sources`` makes. A table is
-printed, one row a conversation. ``tune`` and ``held-out`` share no voice; ``shared`` has five and six speakers, which takes the
+asterisk-prompt-{es-co,fr-armelle,it-menardi-wav}; MODEL is the folder that ``convert_sources`` makes. One row a
+conversation is printed. ``tune`` and ``held-out`` share no voice; ``shared`` has five and six speakers, which takes the
 voices of both.
 """
 
@@ -143,7 +143,7 @@ def _read(file: Path) -> Samples:
     wide = resample_poly(narrow.astype(np.float64), 2, 1)
     level = np.sqrt(np.mean(np.square(wide))) or 1.0
     loud = np.clip(wide * (0.07 * 32768 / level), -32768, 32767)
-    return loud.astype(np.int16)
+    return np.asarray(loud, dtype=np.int16)
 
 
 def _loud_frames(clip: Samples) -> NDArray[np.bool_]:
@@ -185,7 +185,7 @@ def _spoil(mix: NDArray[np.float64], kind: str, chance: np.random.Generator) -> 
 
 def error_rate(truth: Sequence[SpeakerTurn], found: Diarization, collar_s: float = 0.0) -> float:
     """Return the diarization error rate in percent, overlap included; ``collar_s`` lies around each true border."""
-    from pyannote.core import Annotation
+    from pyannote.core import Annotation, Timeline
     from pyannote.core import Segment as Piece
     from pyannote.metrics.diarization import DiarizationErrorRate
 
@@ -195,8 +195,9 @@ def error_rate(truth: Sequence[SpeakerTurn], found: Diarization, collar_s: float
             made[Piece(turn.start_s, turn.end_s), number] = turn.speaker
         return made
 
-    # pyannote.metrics counts the collar in all, half of it on each side
-    return 100 * float(DiarizationErrorRate(collar=2 * collar_s)(annotation(truth), annotation(found.turns)))
+    whole = Timeline([Piece(0.0, max(turn.end_s for turn in (*truth, *found.turns)))])
+    measure = DiarizationErrorRate(collar=2 * collar_s)  # theirs is both sides of a border together
+    return 100 * float(measure(annotation(truth), annotation(found.turns), uem=whole))
 
 
 async def _measure(arguments: argparse.Namespace) -> None:

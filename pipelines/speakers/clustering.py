@@ -13,17 +13,19 @@ from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
 Labels = NDArray[np.intp]
+_CUTS = 65
+"""Thresholds tried where more voices are asked for than are heard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusteringOptions:
     """Chosen on conversations whose voices are in none of the published figures: see bench/conversations.py."""
 
-    threshold: float = 0.30
+    threshold: float = 0.32
     """Cosine distance at which two clusters of windows are no longer one voice."""
-    merge_threshold: float = 0.16
+    merge_threshold: float = 0.12
     """Cosine distance of two voices' mean directions below which they are one voice."""
-    smallest_share: float = 0.04
+    smallest_share: float = 0.07
     """A cluster with a smaller share of the windows is noise and goes to its neighbours …"""
     smallest_windows: int = 25
     """… unless it has this many: one sentence in a long meeting is a voice."""
@@ -60,16 +62,15 @@ def find_voices(vectors: Vectors, limits: SpeakerLimits, options: ClusteringOpti
 
     tree = linkage(np.maximum(pdist(sample.astype(np.float64), "cosine"), 0.0), "average")
     smallest = max(2, min(options.smallest_windows, round(options.smallest_share * len(sample))))
-    heights = [options.threshold, *(height for height in tree[::-1, 2] if height < options.threshold)]
-    found = _centroids(sample, fcluster(tree, heights[0], "distance"), smallest)
-    found = _merge(*found, options.merge_threshold, max(limits.least, 1))
-    for height in heights[1:]:
+    found = _centroids(sample, fcluster(tree, options.threshold, "distance"), smallest)
+    found = _merge(*found, options.merge_threshold, limits.least)
+    if len(found[0]) >= limits.least:
+        return _reduce(*found, limits.most or len(sample))
+    for height in np.linspace(options.threshold, 0.0, _CUTS)[1:]:
+        found = _centroids(sample, fcluster(tree, height, "distance"), smallest)
         if len(found[0]) >= limits.least:
-            break
-        found = _centroids(sample, fcluster(tree, np.nextafter(height, 0.0), "distance"), smallest)
-    if len(found[0]) < limits.least:
-        found = _centroids(sample, fcluster(tree, limits.least, "maxclust"), 1)
-    return _merge(*found, 0.0, 1, limits.most)[0]
+            return _reduce(*found, limits.least)
+    return _centroids(sample, fcluster(tree, limits.least, "maxclust"), 1)[0]
 
 
 def _centroids(vectors: Vectors, labels: NDArray[np.integer], smallest: int) -> tuple[Vectors, NDArray[np.float64]]:
@@ -81,19 +82,37 @@ def _centroids(vectors: Vectors, labels: NDArray[np.integer], smallest: int) -> 
 
 
 def _merge(
-    voices: Vectors, sizes: NDArray[np.float64], threshold: float, least: int, most: int | None = None
+    voices: Vectors, sizes: NDArray[np.float64], threshold: float, least: int
 ) -> tuple[Vectors, NDArray[np.float64]]:
-    """Merge the two nearest voices until they are ``threshold`` apart and at most ``most``, keeping ``least``."""
+    """Merge the two nearest voices until they are ``threshold`` apart, keeping ``least``."""
     while len(voices) > least:
-        distances = 1.0 - voices @ voices.T + np.eye(len(voices)) * 4.0
-        first, second = np.unravel_index(int(distances.argmin()), distances.shape)
-        if distances[first, second] >= threshold and (most is None or len(voices) <= most):
+        distances = _distances(voices)
+        if distances.min() >= threshold:
             break
-        pair = [first, second]
-        mean = _unit((voices[pair] * sizes[pair, None]).sum(axis=0, keepdims=True))
-        voices = np.concatenate([np.delete(voices, pair, axis=0), mean.astype(voices.dtype)])
-        sizes = np.append(np.delete(sizes, pair), sizes[pair].sum())
+        voices, sizes = _join(voices, sizes, int(distances.argmin()))
     return voices, sizes
+
+
+def _reduce(voices: Vectors, sizes: NDArray[np.float64], most: int) -> Vectors:
+    """Merge until there are at most ``most``, by Ward's criterion: two that are large are merged last."""
+    while len(voices) > most:
+        weights = sizes[:, None] * sizes / (sizes[:, None] + sizes)
+        voices, sizes = _join(voices, sizes, int((_distances(voices) * weights).argmin()))
+    return voices
+
+
+def _distances(voices: Vectors) -> NDArray[np.float64]:
+    distances: NDArray[np.float64] = 1.0 - (voices @ voices.T).astype(np.float64)
+    np.fill_diagonal(distances, np.inf)
+    return distances
+
+
+def _join(voices: Vectors, sizes: NDArray[np.float64], place: int) -> tuple[Vectors, NDArray[np.float64]]:
+    """Return the voices with those two in one that stand at ``place`` of the (flattened) table of pairs."""
+    pair = list(divmod(place, len(voices)))
+    mean = _unit((voices[pair] * sizes[pair, None]).sum(axis=0, keepdims=True))
+    joined = np.concatenate([np.delete(voices, pair, axis=0), mean.astype(voices.dtype)])
+    return joined, np.append(np.delete(sizes, pair), sizes[pair].sum())
 
 
 def follow_voices(

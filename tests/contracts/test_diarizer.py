@@ -47,7 +47,7 @@ def case(request: pytest.FixtureRequest) -> Iterator[Case]:
         return
     if request.param.startswith("ge2e"):
         folder = real_model("ge2e", holding="encoder.safetensors")
-        diarizer = asyncio.run(Ge2eDiarizer.load(folder, threads=2, fast=request.param == "ge2e-fast"))
+        diarizer = asyncio.run(Ge2eDiarizer.load(folder, threads=1, fast=request.param == "ge2e-fast"))
         import pyannote.audio
 
         call = Path(pyannote.audio.__file__).parent / "sample" / "sample.wav"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipelines.audio.speech import SileroDetector
 from pipelines.checkpoints import checkpoint_hash, folder_bytes
-from pipelines.domain.audio import SAMPLE_RATE_HZ, WindowingOptions
+from pipelines.domain.audio import SAMPLE_RATE_HZ, TimeSpan, WindowingOptions
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.speakers import Diarization, DiarizationOptions
 from pipelines.engine_errors import is_out_of_memory
@@ -215,7 +215,7 @@ class Ge2eDiarizer:
         long = seconds >= self._speech.clustered_s
         clear = vectors[long] if np.count_nonzero(long) >= _least(options) else vectors
         voices = find_voices(clear, _limits(options), self._clustering)
-        weights = seconds * (SAMPLE_RATE_HZ / WINDOW_SAMPLES)
+        weights = (seconds * (SAMPLE_RATE_HZ / WINDOW_SAMPLES)).tolist()
         stretches = [window.stretch for window in windows]
         labels = follow_voices(vectors, weights, stretches, voices, self._clustering)
         voices = refine_voices(vectors[long], labels[long], voices)
@@ -226,7 +226,7 @@ class Ge2eDiarizer:
 def _hear_speech(samples: NDArray[np.int16], between: Between) -> list[Span]:
     """Return Silero's spans; short pauses divide them, because a voice changes in a pause or not at all."""
     detector = SileroDetector(WindowingOptions(min_silence_duration_ms=100, speech_pad_ms=30))
-    spans = []
+    spans: list[TimeSpan] = []
     for first in range(0, len(samples), _BLOCK_SAMPLES):
         between()
         spans += detector.push(samples[first : first + _BLOCK_SAMPLES])

@@ -122,6 +122,9 @@ def build_network(hyper_parameters: dict[str, Any], state: dict[str, Any]) -> An
     class Network(nn.Module):
         """Waveforms ``(chunks, samples)`` to scores ``(chunks, frames, speakers)``; modules named as in the weights."""
 
+        sincnet: Any
+        filters: Any
+
         def __init__(self) -> None:
             super().__init__()
             lstm, linear = hyper_parameters["lstm"], hyper_parameters["linear"]

@@ -206,7 +206,7 @@ async def test_what_was_converted_loads_with_and_without_the_segmentation(tmp_pa
     convert_sources(encoder, segmentation, tmp_path / "both")
     convert_sources(encoder, None, tmp_path / "alone")
     for folder, fast, kind in (("both", False, "pyannote"), ("both", True, "silero"), ("alone", False, "silero")):
-        diarizer = await Ge2eDiarizer.load(tmp_path / folder, fast=fast, threads=2)
+        diarizer = await Ge2eDiarizer.load(tmp_path / folder, fast=fast, threads=1)
         assert (await diarizer.info()).details["segmentation"] == kind
         await diarizer.diarize(NOISE, DiarizationOptions())
         diarizer.close()
@@ -272,17 +272,16 @@ def test_the_network_is_pyannotes(tmp_path: Path) -> None:
         assert torch.allclose(ours._network(waveform), theirs(waveform.unsqueeze(1)), atol=1e-5)
 
 
-@pytest.mark.parametrize("fast", [False, True])
-async def test_two_people_on_the_telephone_are_told_apart(fast: bool) -> None:
-    """The call that pyannote.audio ships: an error rate of at most 20 %, or 35 % without the segmentation."""
+async def test_two_people_on_the_telephone_are_told_apart() -> None:
+    """The call that pyannote.audio ships, with the number of speakers known: an error rate of at most 20 %."""
     import pyannote.audio
 
     from bench.conversations import error_rate, read_call
 
     folder = real_model("ge2e", holding="encoder.safetensors")
     call = read_call(Path(pyannote.audio.__file__).parent / "sample" / "sample.wav")
-    diarizer = await Ge2eDiarizer.load(folder, threads=2, fast=fast)
+    diarizer = await Ge2eDiarizer.load(folder, threads=1)
     found = await diarizer.diarize(call.samples, DiarizationOptions(num_speakers=2))
     diarizer.close()
     assert found.speakers == ("SPEAKER_00", "SPEAKER_01")
-    assert error_rate(call.turns, found) < (35 if fast else 20)
+    assert error_rate(call.turns, found) < 20
