@@ -24,7 +24,7 @@ from tests.real_models import real_model
 pytestmark = pytest.mark.engines
 RATE_HZ = 16_000
 NOISE = np.ones(10 * RATE_HZ, dtype=np.int16)
-HYPER_PARAMETERS = {
+HYPER_PARAMETERS: dict[str, Any] = {
     "sincnet": {"stride": 10, "sample_rate": RATE_HZ},
     "lstm": {"hidden_size": 4, "num_layers": 1, "bidirectional": True},
     "linear": {"hidden_size": 4, "num_layers": 1},
