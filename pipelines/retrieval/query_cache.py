@@ -1,8 +1,9 @@
 """An Embedder that remembers questions: people ask the same thing twice, and a page asks it again with each filter."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
+
+from cachetools import LRUCache
 
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import Embedding
@@ -28,10 +29,9 @@ class CachedQueries:
     ) -> None:
         """Keep the ``size`` questions that were asked last; 2,048 of 1,024 numbers are about 60 MB."""
         self._embedder = embedder
-        self._size = size
         self._on_lookup = on_lookup
         self._clock = clock
-        self._vectors: OrderedDict[str, Embedding] = OrderedDict()
+        self._vectors: LRUCache[str, Embedding] = LRUCache(maxsize=size)
         self._info: ModelInfo | None = None
         self._asked_at = 0.0
         self.hits = 0
@@ -47,11 +47,10 @@ class CachedQueries:
         known = self._vectors.get(text)
         self._count(known is not None)
         if known is not None:
-            self._vectors.move_to_end(text)
             return known
         model, vector = self._info, await self._embedder.embed_query(text)
-        if model is self._info:
-            self._remember(text, vector)
+        if model is self._info and self._vectors.maxsize:
+            self._vectors[text] = vector
         return vector
 
     async def info(self) -> ModelInfo:
@@ -69,8 +68,3 @@ class CachedQueries:
         self.misses += not hit
         if self._on_lookup is not None:
             self._on_lookup(hit)
-
-    def _remember(self, text: str, vector: Embedding) -> None:
-        self._vectors[text] = vector
-        if len(self._vectors) > self._size:
-            self._vectors.popitem(last=False)
