@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-import serve_app
+import serve_app.laptop
 from demo.demo_server import free_port
 from pipelines.errors import ModelUnavailable
 from serve_app.cli.serving import DEFAULT_CONFIG
@@ -57,7 +57,7 @@ def replace_launch(monkeypatch: pytest.MonkeyPatch, run: Callable[..., None]) ->
     """Importing the real one imports Ray, which takes longer than all other tests of this folder."""
     launch = SimpleNamespace(run=run)
     monkeypatch.setitem(sys.modules, "serve_app.laptop.launch", launch)
-    monkeypatch.setattr(serve_app, "launch", launch, raising=False)
+    monkeypatch.setattr(serve_app.laptop, "launch", launch, raising=False)
 
 
 def test_up_says_in_one_line_what_kept_it_from_starting(rayscribe: Command, monkeypatch: pytest.MonkeyPatch) -> None:
