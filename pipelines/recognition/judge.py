@@ -48,9 +48,10 @@ def judge_window(
     """Judge one decoding of a window in which the detector heard ``speech``, and that gave ``text``."""
     guessing = avg_logprob < options.log_prob_threshold
     unheard = no_speech_prob > options.no_speech_threshold
-    if unheard and (guessing or not text.strip()):
+    looping = compression_ratio(text) > options.compression_ratio_threshold  # of which a model is always sure
+    if unheard and (guessing or looping or not text.strip()):
         return Verdict.NO_SPEECH
-    if compression_ratio(text) > options.compression_ratio_threshold:
+    if looping:
         return Verdict.REPETITION
     if guessing:
         return Verdict.UNLIKELY

@@ -139,6 +139,7 @@ def segment(start_s: float, end_s: float, text: str = "something") -> Segment:
         pytest.param("Good morning.", -1.2, 0.01, Verdict.UNLIKELY, id="guessing"),
         pytest.param("Thank you.", -1.2, 0.9, Verdict.NO_SPEECH, id="guessing at silence"),
         pytest.param("Thank you.", -0.3, 0.9, Verdict.GOOD, id="sure in spite of no_speech"),
+        pytest.param("no " * 60, -0.1, 0.9, Verdict.NO_SPEECH, id="repeats itself at noise"),
         pytest.param("", -0.3, 0.01, Verdict.NO_TEXT, id="speech without text"),
         pytest.param("", -0.3, 0.9, Verdict.NO_SPEECH, id="no text because no speech"),
     ],

@@ -133,11 +133,11 @@ class FasterWhisperTranscriber:
         if features is None:
             return _empty_transcript(window, options.language or self.decoder.languages[0])
         first = await self._decode(features, window, options, _first_way(options))
-        if len(options.temperatures) == 1:
-            return _transcript(first, window, redecoded=False)
         attempts = [first]
         if first.verdict.suspicious or (first.verdict is Verdict.NO_SPEECH and self._is_cut(features, window)):
             attempts += await self._decode_again(first, features, window, options)
+        if len(options.temperatures) == 1:  # as one decoding in full context would have it
+            return _transcript(attempts[-1], window, redecoded=len(attempts) > 1)
         best = await self._decode_rest(_best(attempts), features, window, options)
         for other in attempts:
             if _is_worth_adding(other, options):
@@ -211,6 +211,8 @@ class FasterWhisperTranscriber:
         attempts: list[_Judged] = []
         usual = replace(_first_way(options), full_context=True)
         ways = [replace(usual, timestamps=False), *(replace(usual, temperature=t) for t in options.temperatures[1:])]
+        if len(options.temperatures) == 1:
+            ways = []
         if self._is_cut(features, window):
             ways = [usual] if first.verdict is Verdict.NO_SPEECH else [usual, *ways]
         for way in ways:

@@ -136,12 +136,13 @@ async def test_a_window_that_looks_wrong_is_decoded_again_until_it_looks_right(w
     assert (transcript.text, transcript.redecoded) == ("Good morning everyone.", True)
 
 
-async def test_one_temperature_means_one_decoding() -> None:
-    decoder, transcript = await decode(
-        answer("Mumble.", avg_logprob=-1.5), options=TranscriptionOptions(temperatures=(0.0,))
-    )
-    assert decoder.ways == [(0.0, True, 1500)]
-    assert (transcript.text, transcript.redecoded) == ("Mumble.", False)
+async def test_one_temperature_means_one_decoding_in_full_context() -> None:
+    once = TranscriptionOptions(temperatures=(0.0,))
+    decoder, transcript = await decode(answer("Mumble.", avg_logprob=-1.5), answer("Good."), options=once)
+    assert decoder.ways == [(0.0, True, 1500), (0.0, True, 3000)]
+    assert (transcript.text, transcript.redecoded) == ("Good.", True)
+    decoder, transcript = await decode(answer("Mumble.", avg_logprob=-1.5), options=once, speech=False)
+    assert (transcript.text, len(decoder.ways)) == ("Mumble.", 1)
 
 
 async def test_silence_that_was_taken_for_speech_is_heard_once_more_in_full_context_only() -> None:
