@@ -1,16 +1,17 @@
 """Jobs as clients see them: a JobQueue over DBOS that needs the database and no runner."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import closing
 from typing import Any
 
 from dbos import EnqueueOptions, WorkflowStatus, error
-from sqlalchemy.exc import SQLAlchemyError
 
 from pipelines.domain.encoding import to_plain
 from pipelines.domain.job import Job, JobEvent, JobFilters, JobKind, JobPage, JobStatus, NewJob, QueueDepth
 from pipelines.errors import IdempotencyConflict, JobEnded, JobNotFailed, JobStoreUnavailable, NotFound
+from pipelines.jobs.dbos.changes import JobChanges
 from pipelines.jobs.dbos.database import DatabaseThreads, JobDatabase
 from pipelines.jobs.dbos.listing import count_waiting, list_page, measure_depth, queue_positions, waiting_jobs
 from pipelines.jobs.dbos.records import (
@@ -43,6 +44,7 @@ class DbosJobQueue:
         self._client = database.client
         self._limits = limits
         self._threads = threads or DatabaseThreads()
+        self._changes = JobChanges(database)
 
     @classmethod
     async def connect(cls, database_url: str, limits: QueueLimits | None = None) -> "DbosJobQueue":
@@ -53,6 +55,7 @@ class DbosJobQueue:
 
     async def close(self) -> None:
         """Release all connections."""
+        await self._changes.close()
         self._threads.close()
         await asyncio.to_thread(self.database.close)
 
@@ -100,30 +103,19 @@ class DbosJobQueue:
         if after < 0:
             yield JobEvent(id=0, type="queued")
         position = max(after, 0)
-        known = after < 1 or await self._threads.call(_TIMEOUT_S, self._is_written, job_id, after - 1)
-        while True:
-            async with aclosing(self._written(job_id, position)) as entries:
-                async for entry in entries:
+        known = after < 1 or bool(await self._threads.call(_TIMEOUT_S, self._read_events, job_id, after - 1, 1))
+        async with self._changes.reader(job_id) as wait:
+            while True:
+                ended, entries = await self._threads.call(_TIMEOUT_S, self._look, tenant, job_id, position)
+                for entry in entries:
                     position += 1
                     yield JobEvent(id=position, type=entry["type"], data=entry["data"])
-            job = await self.get(tenant, job_id)
-            if job.status.ended:
-                break
-            await asyncio.sleep(_WATCH_INTERVAL_S)
+                if not entries and ended:
+                    break
+                if not entries:
+                    await wait()
         if known or position > after:
-            yield terminal_event(position + 1, job)
-
-    async def _written(self, job_id: str, position: int) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield the stream's entries from a position on, until the job has ended."""
-        stream = self._client.read_stream_async(job_id, EVENTS, offset=position, polling_interval_sec=_WATCH_INTERVAL_S)
-        try:
-            async with aclosing(stream):
-                async for entry in stream:
-                    yield entry
-        except error.DBOSNonExistentWorkflowError as gone:
-            raise NotFound("there is no such job") from gone
-        except SQLAlchemyError as away:
-            raise JobStoreUnavailable("the job database is not available") from away
+            yield terminal_event(position + 1, await self.get(tenant, job_id))
 
     async def depth(self, tenant: str) -> QueueDepth:
         """Return how many jobs wait, and how fast they have left lately."""
@@ -218,11 +210,25 @@ class DbosJobQueue:
         done = {step["function_id"] for step in self._client.list_workflow_steps(job_id) if step["error"] is None}
         return next(number for number in range(1, len(done) + 2) if number not in done)
 
-    def _is_written(self, job_id: str, offset: int) -> bool:
-        try:
-            return next(self._client.read_stream(job_id, EVENTS, offset=offset, timeout_seconds=0), None) is not None
-        except error.DBOSStreamTimeoutError:
-            return False
+    def _look(self, tenant: str, job_id: str, position: int) -> tuple[bool, list[dict[str, Any]]]:
+        """Say whether the job has ended, and what is written from a position on."""
+        found = self._client.list_workflows(workflow_ids=[job_id], name=WORKFLOW, load_input=False, load_output=False)
+        if not found or found[0].authenticated_user != tenant:
+            raise NotFound("there is no such job")
+        # Asked first: a job that is cancelled may write on for a moment, and what it wrote is to be read.
+        return job_status_of(found[0]).ended, self._read_events(job_id, position, _PAGE)
+
+    def _read_events(self, job_id: str, offset: int, limit: int) -> list[dict[str, Any]]:
+        """Return what is written from an offset on, without waiting for more."""
+        entries: list[dict[str, Any]] = []
+        with closing(self._client.read_stream(job_id, EVENTS, offset=offset, timeout_seconds=0)) as stream:
+            try:  # what comes before the time-out stays
+                entries.extend(itertools.islice(stream, limit))
+            except error.DBOSStreamTimeoutError:
+                pass
+            except error.DBOSNonExistentWorkflowError as gone:
+                raise NotFound("there is no such job") from gone
+        return entries
 
     def _erase(self, tenant: str, job_id: str) -> None:
         self._owned(tenant, job_id)

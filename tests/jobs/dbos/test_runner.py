@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 from filelock import FileLock
 
 from pipelines.domain.audio import Window
@@ -31,6 +32,7 @@ from pipelines.fakes.models import FakeTranscriber
 from pipelines.fakes.passages import InMemoryPassageStore
 from pipelines.fakes.stores import InMemoryArtifactStore
 from pipelines.jobs.artifacts import load_result
+from pipelines.jobs.dbos import changes
 from pipelines.jobs.dbos.database import DatabaseThreads
 from pipelines.jobs.dbos.queue import DbosJobQueue
 from pipelines.jobs.dbos.retention import Retention
@@ -320,6 +322,108 @@ class TestDatabase:
         await asyncio.wrap_future(threads._pool.submit(opened.wait))  # one of the threads is back
         assert await threads.call(10.0, lambda: "back") == "back"
         threads.close()
+
+
+class TestEvents:
+    async def test_many_who_wait_cost_no_queries_and_hear_at_once(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        entered, gate = asyncio.Event(), asyncio.Event()
+
+        async def hold() -> None:
+            entered.set()
+            await gate.wait()
+
+        monkeypatch.setattr(changes, "LONGEST_WAIT_S", 600.0)
+        job, queries = new_job(RAW), list[str]()
+        await world.queue.enqueue(job)
+        await world.launch(await fake_ports(transcriber=InterruptedTranscriber(hold)))
+        streams = [asyncio.create_task(world.finish(job)) for _ in range(20)]
+        await asyncio.wait_for(entered.wait(), 60)
+
+        def note(*arguments: Any) -> None:
+            queries.append(arguments[2])
+
+        looks = count_looks(world, monkeypatch)
+        for _ in range(10):  # until all have read what there is
+            await asyncio.wait_for(looks.acquire(), 10)
+        sqlalchemy.event.listen(world.queue.database.engine, "before_cursor_execute", note)
+        for _ in range(20):
+            await asyncio.wait_for(looks.acquire(), 10)
+        sqlalchemy.event.remove(world.queue.database.engine, "before_cursor_execute", note)
+        costly = [query for query in queries if "data_version" not in query]
+        assert len(costly) < len(streams), "a slow look at all of them together"
+        gate.set()
+        told = await asyncio.gather(*streams)
+        assert all(events == told[0] for events in told)
+        assert told[0][-1].type == "succeeded"
+
+    async def test_whoever_reads_when_the_database_goes_away_is_told(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise sqlalchemy.exc.OperationalError("SELECT", {}, Exception("gone"))
+
+        def go_away() -> None:
+            monkeypatch.setattr(world.queue, "_look", fail)
+            fail()
+
+        monkeypatch.setattr(changes, "LONGEST_WAIT_S", 600.0)
+        job = new_job(RAW)
+        await world.queue.enqueue(job)
+        monkeypatch.setattr(world.queue._changes, "_is_written", go_away)
+        with pytest.raises(JobStoreUnavailable):
+            await world.finish(job)
+
+    @pytest.mark.parametrize("ending", ["cancelled", "failing", "deaf"])
+    async def test_whoever_waits_goes_on_though_the_watch_ends_fails_or_hears_nothing(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, ending: str
+    ) -> None:
+        def fail() -> bool:
+            raise RuntimeError("nobody expects this")
+
+        watch = world.queue._changes
+        monkeypatch.setattr(changes, "LONGEST_WAIT_S", 0.1 if ending == "deaf" else 600.0)
+        job = new_job(RAW)
+        await world.queue.enqueue(job)
+        streams = [asyncio.create_task(world.finish(job)) for _ in range(2)]
+        looks = count_looks(world, monkeypatch)
+        await asyncio.wait_for(looks.acquire(), 10)
+        assert watch._watch is not None
+        if ending == "failing":
+            monkeypatch.setattr(watch, "_is_written", fail)
+        elif ending == "deaf":
+            monkeypatch.setattr(watch, "_tell", lambda _marks: None)
+        else:
+            watch._watch.cancel()
+        await world.launch(await fake_ports())
+        told = await asyncio.gather(*streams)
+        assert [events[-1].type for events in told] == ["succeeded", "succeeded"]
+
+    async def test_whoever_waits_when_the_queue_is_closed_is_told(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job = new_job(RAW)
+        await world.queue.enqueue(job)
+        stream = asyncio.create_task(world.finish(job))
+        looks = count_looks(world, monkeypatch)
+        await asyncio.wait_for(looks.acquire(), 10)
+        await world.queue._changes.close()
+        with pytest.raises(JobStoreUnavailable):
+            await stream
+
+
+def count_looks(world: World, monkeypatch: pytest.MonkeyPatch) -> asyncio.Semaphore:
+    """Return what is released whenever the watch begins to look."""
+    looks, look = asyncio.Semaphore(0), world.queue._changes._is_written
+    loop = asyncio.get_running_loop()
+
+    def counted() -> bool:
+        loop.call_soon_threadsafe(looks.release)
+        return look()
+
+    monkeypatch.setattr(world.queue._changes, "_is_written", counted)
+    return looks
 
 
 class TestContents:
