@@ -59,8 +59,9 @@ def build_application(settings: Settings) -> Application:
         "Transcriber": _deploy("Transcriber", TranscriberDeployment, settings, threads=settings.transcriber.threads),
         "Diarizer": _deploy("Diarizer", DiarizerDeployment, settings, threads=settings.diarizer.threads),
         "Embedder": _deploy("Embedder", EmbedderDeployment, settings, threads=settings.embedder.threads),
-        "PassageStore": _deploy("PassageStore", PassageStoreDeployment, settings),
     }
+    if settings.data.qdrant_url is None:  # a server is used by whoever needs it, without a process in between
+        handles["PassageStore"] = _deploy("PassageStore", PassageStoreDeployment, settings)
     if settings.reranker.chain:
         handles["Reranker"] = _deploy("Reranker", RerankerDeployment, settings, threads=settings.reranker.threads)
     if settings.language_model.backend == "vllm":

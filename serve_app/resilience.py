@@ -61,13 +61,14 @@ class Guard:
         *,
         extra_timeout_s: float = 0.0,
         unavailable: type[DependencyError] = DependencyError,
+        final: tuple[type[RayScribeError], ...] = (),
     ) -> ResultT:
-        """Run ``attempt``, again where that can help.
+        """Run ``attempt``, again where that can help; not after an error of the kind ``final``.
 
         Raises what the last attempt raised, DeadlineExceeded where it took longer than the policy's timeout plus
         ``extra_timeout_s``, and ``unavailable`` (with ``retry_after_s``) while the breaker is open.
         """
-        retrying = self._retrying(dependency, policy, _can_retry)
+        retrying = self._retrying(dependency, policy, lambda error: _can_retry(error) and not isinstance(error, final))
         return await retrying(
             self._attempt, dependency, policy, attempt, policy.timeout_s + extra_timeout_s, unavailable
         )
@@ -108,8 +109,9 @@ class Guard:
         timeout_s: float,
         unavailable: type[DependencyError],
     ) -> ResultT:
-        async with self._watching(dependency, policy, unavailable):
-            return await _within(timeout_s, f"{dependency} did not answer within {timeout_s:.0f} s", attempt)
+        late = f"{dependency} did not answer within {timeout_s:.0f} s"
+        async with self._watching(dependency, policy, unavailable), _within(timeout_s, late):
+            return await attempt()
 
     async def _watched(
         self,
@@ -125,7 +127,8 @@ class Guard:
         async with self._watching(dependency, policy, unavailable), aclosing(begin()) as items:
             while True:
                 asked_s = clock()
-                item = await _within(min(next_s, left_s), late, lambda: anext(items, None))
+                async with _within(min(next_s, left_s), late):
+                    item = await anext(items, None)
                 if item is None:
                     return
                 next_s, left_s = limits.silence_s, left_s - (clock() - asked_s)
@@ -184,10 +187,11 @@ class Guard:
             self._metrics.set("breaker_open", 1.0 if readable == "open" else 0.0, dependency=dependency)
 
 
-async def _within(timeout_s: float, late: str, attempt: Callable[[], Awaitable[ResultT]]) -> ResultT:
+@asynccontextmanager
+async def _within(timeout_s: float, late: str) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(timeout_s):
-            return await attempt()
+            yield
     except TimeoutError as error:
         raise DeadlineExceeded(late) from error
 

@@ -1,6 +1,6 @@
 """What flows need from a store of passages: to write, search, move and remove them. As ``ports.py``, for retrieval.
 
-Implementations: ``stores/qdrant_passages.py``, ``serve_app/remote/passages.py``, ``fakes/``; one contract suite each.
+Implementations: ``stores/qdrant_passages.py``, ``serve_app/remote/`` (a handle), ``fakes/``; one contract suite each.
 """
 
 from collections.abc import Sequence

@@ -6,10 +6,12 @@ from ray import serve
 from starlette.types import ASGIApp
 
 from pipelines.jobs.submit import QueueLimits
+from pipelines.ports.jobs import JobQueue
 from serve_app.data_folder import prepare_data_folder
 from serve_app.metrics import RayMetrics, configure_logs
 from serve_app.ports import assemble_ports
-from serve_app.remote.stores import GuardedJobQueue, open_artifacts
+from serve_app.remote.guarded import guarded
+from serve_app.remote.policy_table import policy_table
 from serve_app.resilience import Guard
 from serve_app.services import RayClusterStatus, Services
 from serve_app.settings import Settings
@@ -26,14 +28,15 @@ class Ingress:
         prepare_data_folder(settings.data)
         metrics = RayMetrics()
         guard = Guard(metrics)
-        ports = assemble_ports(handles, settings, metrics, guard)
+        ports = await assemble_ports(handles, settings, metrics, guard)
         self._services = Services(
             settings=settings,
-            artifacts=open_artifacts(settings, guard),
-            jobs=GuardedJobQueue(
+            artifacts=ports.artifacts,
+            jobs=guarded(
+                JobQueue,
                 await DbosJobQueue.connect(settings.data.jobs_url, _queue_limits(settings)),
                 guard,
-                settings.resilience.jobs,
+                policy_table(settings.resilience)[JobQueue],
             ),
             reader=ports.reader,
             transcriber=ports.transcriber,

@@ -9,7 +9,6 @@ from serve_app.data_folder import prepare_data_folder
 from serve_app.metrics import MeasuringObserver, RayMetrics, configure_logs
 from serve_app.options import runner_options
 from serve_app.ports import assemble_ports, request_ports
-from serve_app.remote.stores import open_artifacts
 from serve_app.resilience import Guard
 from serve_app.settings import Settings
 
@@ -28,13 +27,13 @@ class JobRunner:
         prepare_data_folder(settings.data)
         metrics = RayMetrics()
         guard = Guard(metrics)
-        ports = assemble_ports(handles, settings, metrics, guard)
+        ports = await assemble_ports(handles, settings, metrics, guard)
         self._runner = await DbosJobRunner.launch(
             settings.data.jobs_url,
             RecordingPorts(
                 reader=ports.reader,
                 transcriber=ports.transcriber,
-                artifacts=open_artifacts(settings, guard),
+                artifacts=ports.artifacts,
                 diarizer=ports.diarizer,
                 embedder=ports.embedder,
                 passages=ports.passages,

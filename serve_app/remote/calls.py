@@ -10,13 +10,13 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, 
 from pipelines.errors import ModelUnavailable, Overloaded, RayScribeError
 
 
-async def call(method: Any, *arguments: Any) -> Any:
+async def call(method: Any, *arguments: Any, **options: Any) -> Any:
     """Call ``handle.method`` and await the answer; cancelling the caller cancels the call in the replica.
 
     Raises the original error of our tree; ModelUnavailable where the replica died or there is none; Overloaded where
     its queue is full.
     """
-    response = method.remote(*arguments)
+    response = method.remote(*arguments, **options)
     try:
         return await response
     except asyncio.CancelledError:

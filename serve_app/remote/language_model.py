@@ -5,7 +5,6 @@ before ``build_language_model`` is called.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,16 @@ from ray.serve import Application
 
 from pipelines.domain.answer import Completion, CompletionChunk, Message, SamplingOptions
 from pipelines.domain.model import ModelInfo
-from pipelines.errors import GenerationTruncated, InvalidRequest, ModelUnavailable
+from pipelines.errors import InvalidRequest, ModelUnavailable
 from pipelines.language.engines.openai import Endpoint, OpenAILanguageModel
 from pipelines.language.engines.openai_wire import ChunkReader, chat_body, read_completion
 from pipelines.language.engines.vllm import engine_arguments, request_extras
 from pipelines.ports.language import LanguageModel
 from serve_app.privacy import PRIVATE_ENVIRONMENT
 from serve_app.remote.calls import call, stream
-from serve_app.resilience import Guard, StreamLimits
 from serve_app.settings import LanguageModelSettings, Policy, Settings
 
 DEPLOYMENT_NAME = "LanguageModel"
-_INFO_TIMEOUT_S = 10.0
 SECONDS_PER_TOKEN = 0.25
 """Beyond the policy's timeout an answer may take so long for each token that it may have: four a second, on a CPU."""
 
@@ -71,88 +68,15 @@ class HandleLanguageModel:
         return info
 
 
-@dataclass(frozen=True, slots=True)
-class GuardedLanguageModel:
-    """A LanguageModel under the policy table: timeouts, one retry, breakers. Wraps any other.
-
-    Answers, counting and ``info`` have a breaker each: that one works says nothing about the others.
-    """
-
-    model: LanguageModel
-    guard: Guard
-    policy: Policy
-    first_chunk_s: float = 30.0
-    """Longest wait for the first piece of a streamed answer; the policy's timeout where that is shorter."""
-    silence_s: float = 30.0
-    """Longest wait for each piece after it."""
-
-    async def generate(
-        self, messages: Sequence[Message], *, sampling: SamplingOptions, schema: Mapping[str, object] | None = None
-    ) -> Completion:
-        """Generate under the policy; a truncated answer is not asked for again unchanged, that is the caller's."""
-
-        async def attempt() -> Completion | GenerationTruncated:
-            try:
-                return await self.model.generate(messages, sampling=sampling, schema=schema)
-            except GenerationTruncated as error:
-                return error
-
-        answer = await self.guard.call(
-            "language model",
-            self.policy,
-            attempt,
-            extra_timeout_s=_tokens_s(sampling),
-            unavailable=ModelUnavailable,
-        )
-        if isinstance(answer, GenerationTruncated):
-            raise answer
-        return answer
-
-    def stream(
-        self, messages: Sequence[Message], *, sampling: SamplingOptions
-    ) -> AsyncGenerator[CompletionChunk, None]:
-        """Stream; all of it may take as long as ``generate``, and only before its first piece it is begun again."""
-        limits = StreamLimits(
-            first_s=min(self.first_chunk_s, self.policy.timeout_s),
-            silence_s=self.silence_s,
-            total_s=self.policy.timeout_s + _tokens_s(sampling),
-        )
-        return self.guard.stream(
-            "language model",
-            self.policy,
-            lambda: self.model.stream(messages, sampling=sampling),
-            limits,
-            unavailable=ModelUnavailable,
-        )
-
-    async def count_tokens(self, texts: Sequence[str]) -> tuple[int, ...]:
-        """Count under the policy."""
-        return await self.guard.call(
-            "language model tokens", self.policy, lambda: self.model.count_tokens(texts), unavailable=ModelUnavailable
-        )
-
-    async def info(self) -> ModelInfo:
-        """Ask once, and not for long: health asks every model, and every chat begins with it."""
-        policy = self.policy.model_copy(update={"timeout_s": _INFO_TIMEOUT_S, "retries": 0})
-        return await self.guard.call("language model info", policy, self.model.info, unavailable=ModelUnavailable)
-
-
-def _tokens_s(sampling: SamplingOptions) -> float:
-    return SECONDS_PER_TOKEN * (sampling.max_tokens or 0)
-
-
-def connect_language_model(settings: Settings, guard: Guard, handle: Any | None = None) -> LanguageModel | None:
+def connect_language_model(settings: Settings, handle: Any | None = None) -> LanguageModel | None:
     """Return the configured language model as a port; None where there is none. ``handle``: of the deployment."""
     own = settings.language_model
     if own.backend == "none":
         return None
-    model: LanguageModel
     if own.backend == "openai":
-        model = OpenAILanguageModel(_endpoint(own, settings.resilience.language_model))
-    else:
-        arguments = engine_arguments(own.engine_arguments, context_tokens=own.context_tokens)
-        model = HandleLanguageModel(handle, own.model, request_extras(arguments))
-    return GuardedLanguageModel(model, guard, settings.resilience.language_model)
+        return OpenAILanguageModel(_endpoint(own, settings.resilience.language_model))
+    arguments = engine_arguments(own.engine_arguments, context_tokens=own.context_tokens)
+    return HandleLanguageModel(handle, own.model, request_extras(arguments))
 
 
 def build_language_model(settings: Settings) -> Application:

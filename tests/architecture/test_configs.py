@@ -51,7 +51,7 @@ def test_overridden_deployments_exist(path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("RAYSCRIBE_KEYS", KEYS)
     application = ServeDeploySchema.model_validate(yaml.safe_load(path.read_text())).applications[0]
     built = build_application(Settings(**application.args))
-    assert {deployment.name for deployment in application.deployments} <= _deployment_names(built)
+    assert {deployment.name for deployment in application.deployments} <= deployment_names(built)
 
 
 def test_a_misspelt_key_is_found() -> None:
@@ -86,7 +86,8 @@ def test_profiles_other_than_local_refuse_to_start_without_keys(monkeypatch: pyt
         Settings(**arguments)
 
 
-def _deployment_names(application: Any) -> set[str]:
+def deployment_names(application: Any) -> set[str]:
+    """Return the names of the deployments that an application is made of."""
     from ray.serve._private.build_app import build_app
 
     built = build_app(application, name="check", route_prefix="/", make_deployment_handle=lambda *_: Mock())

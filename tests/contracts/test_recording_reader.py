@@ -35,10 +35,12 @@ from pipelines.ports.artifacts import ArtifactStore
 from pipelines.ports.audio import RecordingReader
 from pipelines.stores.artifacts import FsspecArtifactStore
 from serve_app.laptop import private_ray
-from serve_app.remote import models, recording_tasks
-from serve_app.remote.models import RemoteRecordingReader
+from serve_app.remote import recording_reader, recording_tasks
+from serve_app.remote.guarded import guarded
+from serve_app.remote.policy_table import policy_table
+from serve_app.remote.recording_reader import TaskRecordingReader
 from serve_app.resilience import Guard
-from serve_app.settings import Policy
+from serve_app.settings import Policy, ResilienceSettings
 from tests.audio.containers import wav_header
 
 KEY = "acme/uploads/recording"
@@ -70,9 +72,10 @@ async def reader(request: pytest.FixtureRequest, tmp_path: Path) -> RecordingRea
     return LocalReader(store.open, PyavDecoder(), lambda options: FakeSpeechDetector())
 
 
-def over_tasks(artifacts: Path, **policy: Any) -> RemoteRecordingReader:
+def over_tasks(artifacts: Path, **policy: Any) -> RecordingReader:
     rules = Policy(**{"timeout_s": 60.0, "retries": 2, **policy})
-    return RemoteRecordingReader(str(artifacts), "scripted", Guard(), rules)
+    reader = TaskRecordingReader(str(artifacts), "scripted")
+    return guarded(RecordingReader, reader, Guard(), policy_table(ResilienceSettings(reader=rules))[RecordingReader])
 
 
 async def resolved(samples: object) -> object:
@@ -226,7 +229,7 @@ class TestOverRayTasks:
     async def test_leaving_a_task_that_hangs_ends_it(
         self, one_cpu: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
     ) -> None:
-        monkeypatch.setattr(models, "_INTERRUPTION_S", 0.1)
+        monkeypatch.setattr(recording_reader, "_INTERRUPTION_S", 0.1)
         (tmp_path / "acme").mkdir()
         os.mkfifo(tmp_path / "acme" / "hanging")  # whoever opens it to read waits for a writer, deaf to interruptions
         reader = over_tasks(tmp_path)
@@ -245,7 +248,7 @@ class TestOverRayTasks:
     async def test_a_probe_that_hangs_is_late(
         self, one_cpu: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(models, "_INTERRUPTION_S", 0.1)
+        monkeypatch.setattr(recording_reader, "_INTERRUPTION_S", 0.1)
         (tmp_path / "acme").mkdir()
         os.mkfifo(tmp_path / "acme" / "hanging")
         with pytest.raises(DeadlineExceeded):

@@ -18,17 +18,19 @@ from pipelines.fakes.language import ScriptedAnswer, ScriptedLanguageModel
 from pipelines.language.engines.openai import Endpoint, OpenAILanguageModel
 from pipelines.language.engines.openai_wire import chat_body
 from pipelines.language.engines.vllm import describe_model, engine_arguments, load_tokenizer, request_extras
+from pipelines.ports.language import LanguageModel
 from serve_app.options import understanding_options
+from serve_app.remote.guarded import guarded as guarded_port
 from serve_app.remote.language_model import (
-    GuardedLanguageModel,
     HandleLanguageModel,
     build_language_model,
     connect_language_model,
     llm_config,
     model_folder,
 )
+from serve_app.remote.policy_table import policy_table
 from serve_app.resilience import Guard, StreamLimits
-from serve_app.settings import DataSettings, LanguageModelSettings, Policy, Settings
+from serve_app.settings import DataSettings, LanguageModelSettings, Policy, ResilienceSettings, Settings
 from tests.contracts.language_model_server import ChatEndpoint, serving
 
 QUESTION = (Message(role="user", content="What is a cell?"),)
@@ -138,8 +140,20 @@ async def test_a_stream_that_breaks_off_is_an_error() -> None:
         _ = [chunk async for chunk in model.stream(QUESTION, sampling=SAMPLING)]
 
 
-def guarded(model: ScriptedLanguageModel, **fields: Any) -> GuardedLanguageModel:
-    return GuardedLanguageModel(model, Guard(), Policy(**{"timeout_s": 5.0, "retries": 1, **fields}))
+def guarded(
+    model: LanguageModel, guard: Guard | None = None, *, limits: Mapping[str, float] | None = None, **fields: Any
+) -> LanguageModel:
+    """Put a model under the table; ``limits`` are put in the place of what it allows a stream."""
+    policy = Policy(**{"timeout_s": 5.0, "retries": 1, **fields})
+    rules = dict(policy_table(ResilienceSettings(language_model=policy))[LanguageModel])
+    streamed = rules["stream"]
+    assert streamed is not None
+    allowed = streamed.limits
+    assert allowed is not None
+    rules["stream"] = replace(
+        streamed, limits=lambda *messages, **options: replace(allowed(*messages, **options), **(limits or {}))
+    )
+    return guarded_port(LanguageModel, model, guard or Guard(), rules)
 
 
 async def test_the_policy_retries_an_unavailable_model_and_not_a_truncated_answer() -> None:
@@ -162,20 +176,21 @@ async def test_the_policy_gives_up_on_a_slow_model_and_opens_the_breaker() -> No
     assert len(model.calls) == 1
 
 
-async def drained(model: GuardedLanguageModel) -> str:
+async def drained(model: LanguageModel) -> str:
     return "".join([chunk.text async for chunk in model.stream(QUESTION, sampling=SAMPLING)])
 
 
 async def test_a_model_that_never_begins_opens_the_breaker_long_before_a_whole_answer_is_late() -> None:
     model = ScriptedLanguageModel([ScriptedAnswer(gate=asyncio.Event())])
-    port = replace(guarded(model, timeout_s=120.0, failures_to_open=2), first_chunk_s=0.01)
+    guard = Guard()
+    port = guarded(model, guard, limits={"first_s": 0.01}, timeout_s=120.0, failures_to_open=2)
     for _ in range(2):
         with pytest.raises(DeadlineExceeded):
             await drained(port)
     with pytest.raises(ModelUnavailable, match="left alone"):
         await drained(port)
     assert len(model.calls) == 2
-    assert port.guard.states == {"language model": "open"}
+    assert guard.states == {"language model": "open"}
 
 
 class NotingGuard(Guard):
@@ -190,22 +205,22 @@ class NotingGuard(Guard):
 
 async def test_a_streams_limits_are_those_of_the_table_and_grow_with_its_tokens() -> None:
     guard = NotingGuard()
-    policy = Settings().resilience.language_model
-    await drained(GuardedLanguageModel(ScriptedLanguageModel(), guard, policy))
+    await drained(guarded(ScriptedLanguageModel(), guard, timeout_s=120.0))
     assert guard.limits == StreamLimits(first_s=30.0, silence_s=30.0, total_s=121.0)
-    await drained(GuardedLanguageModel(ScriptedLanguageModel(), guard, policy.model_copy(update={"timeout_s": 20.0})))
+    await drained(guarded(ScriptedLanguageModel(), guard, timeout_s=20.0))
     assert guard.limits == StreamLimits(first_s=20.0, silence_s=30.0, total_s=21.0)
 
 
 async def test_a_model_that_counts_but_does_not_answer_is_left_alone() -> None:
     model = ScriptedLanguageModel([ModelUnavailable("gone")])
-    port = guarded(model, retries=0, failures_to_open=2)
+    guard = Guard()
+    port = guarded(model, guard, retries=0, failures_to_open=2)
     for _ in range(2):
         await port.info()
         await port.count_tokens(["a cell"])
         with pytest.raises(ModelUnavailable, match="gone"):
             await drained(port)
-    assert port.guard.states["language model"] == "open"
+    assert guard.states["language model"] == "open"
     assert await port.count_tokens(["a cell"]) == (2,)
 
 
@@ -246,20 +261,20 @@ async def test_an_endpoint_that_only_keeps_the_line_alive_does_not_hold_an_answe
         serving(KeepAlive(ScriptedLanguageModel())) as endpoint,
         OpenAILanguageModel(Endpoint(base_url=endpoint.base_url, model="tiny")) as model,
     ):
-        policy = Policy(timeout_s=120.0, retries=1, failures_to_open=1)
-        port = GuardedLanguageModel(model, Guard(), policy, silence_s=0.05)
+        guard = Guard()
+        port = guarded(model, guard, limits={"silence_s": 0.05}, timeout_s=120.0, failures_to_open=1)
         chunks = port.stream(QUESTION, sampling=SAMPLING)
         assert (await anext(chunks)).text == "Hello"
         async with asyncio.timeout(20):
             with pytest.raises(DeadlineExceeded):
                 await anext(chunks)
-        assert port.guard.states == {"language model": "open"}
+        assert guard.states == {"language model": "open"}
 
 
 async def test_a_handle_that_falls_silent_does_not_hold_an_answer() -> None:
     model, handle = handle_model(answer_lines=LINES[:2])
     handle.answer_lines.silent = True
-    port = GuardedLanguageModel(model, Guard(), Policy(timeout_s=120.0, retries=1), silence_s=0.05)
+    port = guarded(model, limits={"silence_s": 0.05}, timeout_s=120.0)
     chunks = port.stream(QUESTION, sampling=SAMPLING)
     assert [(await anext(chunks)).text for _ in range(2)] == ["A", " cell"]
     async with asyncio.timeout(20):
@@ -279,13 +294,14 @@ async def test_a_request_that_the_endpoint_does_not_take_is_not_its_failure() ->
         serving(ChatEndpoint(ScriptedLanguageModel())) as endpoint,
         OpenAILanguageModel(Endpoint(base_url=endpoint.base_url, model="tiny")) as model,
     ):
-        port = GuardedLanguageModel(model, Guard(), Policy(timeout_s=5.0, retries=1, failures_to_open=1))
+        guard = Guard()
+        port = guarded(model, guard, failures_to_open=1)
         endpoint.replies = [(422, "unknown field top_k", {}), (400, "unknown field top_k", {})]
         with pytest.raises(ModelError, match="422"):
             await port.generate(QUESTION, sampling=SAMPLING)
         with pytest.raises(ModelError, match="400"):
             await drained(port)
-        assert port.guard.states == {"language model": "closed"}
+        assert guard.states == {"language model": "closed"}
     assert len(endpoint.bodies) == 2
 
 
@@ -396,11 +412,11 @@ def test_thinking_is_off_unless_it_is_taken_out_again(folder: Path) -> None:
 async def test_settings_choose_the_model() -> None:
     def connected(**fields: Any) -> Any:
         own: Mapping[str, Any] = fields
-        return connect_language_model(Settings(language_model=LanguageModelSettings(**own)), Guard(), Handle())
+        return connect_language_model(Settings(language_model=LanguageModelSettings(**own)), Handle())
 
     assert connected(backend="none") is None
-    assert isinstance(connected(backend="vllm", model="tiny").model, HandleLanguageModel)
-    remote = connected(backend="openai", model="tiny", base_url="http://127.0.0.1:9/v1").model
+    assert isinstance(connected(backend="vllm", model="tiny"), HandleLanguageModel)
+    remote = connected(backend="openai", model="tiny", base_url="http://127.0.0.1:9/v1")
     assert isinstance(remote, OpenAILanguageModel)
     await remote.close()
 
@@ -409,8 +425,8 @@ async def test_every_request_carries_what_the_profile_adds(monkeypatch: pytest.M
     monkeypatch.setenv("RAYSCRIBE_LANGUAGE_MODEL__EXTRA", '{"chat_template_kwargs": {"enable_thinking": false}}')
     async with serving(ChatEndpoint(ScriptedLanguageModel())) as endpoint:
         own = {"backend": "openai", "model": "tiny", "base_url": endpoint.base_url}
-        connected: Any = connect_language_model(Settings(language_model=own), Guard())
-        async with connected.model:
+        connected: Any = connect_language_model(Settings(language_model=own))
+        async with connected:
             await connected.generate(QUESTION, sampling=SAMPLING)
             await drained(connected)
     assert [body["chat_template_kwargs"] for body in endpoint.bodies] == [{"enable_thinking": False}] * 2

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -17,13 +17,16 @@ from pipelines.errors import (
 )
 from pipelines.fakes.jobs import InMemoryJobQueue
 from pipelines.ports.artifacts import KeepsHouse
+from pipelines.ports.jobs import JobQueue
 from pipelines.stores.artifacts import FsspecArtifactStore
-from serve_app.remote.stores import GuardedArtifactStore, GuardedJobQueue
+from serve_app.remote.guarded import guarded
+from serve_app.remote.policy_table import policy_table
 from serve_app.resilience import Guard
-from serve_app.settings import Policy
+from serve_app.settings import Policy, ResilienceSettings
 from tests.jobs.recordings import new_job
 
 POLICY = Policy(timeout_s=5.0, retries=3, failures_to_open=5, open_s=30.0)
+TABLE = policy_table(ResilienceSettings(artifacts=POLICY, jobs=POLICY))
 KEY = "acme/job/result.json"
 
 
@@ -62,11 +65,11 @@ def flaky(tmp_path: Path) -> Flaky:
 
 
 @pytest.fixture
-def store(flaky: Flaky) -> GuardedArtifactStore:
-    return GuardedArtifactStore(cast(KeepsHouse, flaky), Guard(), POLICY)
+def store(flaky: Flaky) -> KeepsHouse:
+    return guarded(KeepsHouse, flaky, Guard(), TABLE[KeepsHouse])
 
 
-async def test_a_store_that_fails_for_a_moment_is_asked_again(flaky: Flaky, store: GuardedArtifactStore) -> None:
+async def test_a_store_that_fails_for_a_moment_is_asked_again(flaky: Flaky, store: KeepsHouse) -> None:
     flaky.failures = [ArtifactStoreUnavailable("away")] * 2
     await store.write(KEY, b"data")
     flaky.failures = [ArtifactStoreUnavailable("away")]
@@ -84,7 +87,7 @@ async def test_a_store_that_fails_for_a_moment_is_asked_again(flaky: Flaky, stor
 
 async def test_a_store_that_stays_away_is_left_alone_for_a_while(flaky: Flaky) -> None:
     guard = Guard()
-    store = GuardedArtifactStore(cast(KeepsHouse, flaky), guard, POLICY)
+    store = guarded(KeepsHouse, flaky, guard, TABLE[KeepsHouse])
     flaky.failures = [ArtifactStoreUnavailable("away")] * 20
     for _ in range(2):
         with pytest.raises(ArtifactStoreUnavailable):
@@ -95,7 +98,7 @@ async def test_a_store_that_stays_away_is_left_alone_for_a_while(flaky: Flaky) -
     assert refused.value.retry_after_s == pytest.approx(30.0, abs=5.0)
 
 
-async def test_a_stream_is_written_once_and_never_again(store: GuardedArtifactStore) -> None:
+async def test_a_stream_is_written_once_and_never_again(store: KeepsHouse) -> None:
     async def broken() -> AsyncIterator[bytes]:
         yield b"data"
         raise ArtifactStoreUnavailable("the disk is full")
@@ -105,7 +108,7 @@ async def test_a_stream_is_written_once_and_never_again(store: GuardedArtifactSt
     assert await store.keys() == ()
 
 
-async def test_it_keeps_house(store: GuardedArtifactStore) -> None:
+async def test_it_keeps_house(store: KeepsHouse) -> None:
     assert isinstance(store, KeepsHouse)
     await store.write(KEY, b"data")
     assert await store.keys() == (KEY,)
@@ -115,7 +118,7 @@ async def test_it_keeps_house(store: GuardedArtifactStore) -> None:
 
 async def test_a_database_that_fails_for_a_moment_is_asked_again() -> None:
     flaky = Flaky(InMemoryJobQueue(None), "enqueue", "get", "list_jobs", "depth")
-    queue = GuardedJobQueue(cast(InMemoryJobQueue, flaky), Guard(), POLICY)
+    queue = guarded(JobQueue, flaky, Guard(), TABLE[JobQueue])
     job = new_job()
     flaky.failures = [JobStoreUnavailable("locked")] * 3
     assert (await queue.enqueue(job)).job_id == job.job_id
@@ -137,5 +140,5 @@ async def test_an_answer_is_not_asked_for_again(error: RayScribeError) -> None:
     flaky = Flaky(InMemoryJobQueue(None), "get")
     flaky.failures = [error, error]
     with pytest.raises(type(error)):
-        await GuardedJobQueue(cast(InMemoryJobQueue, flaky), Guard(), POLICY).get("acme", "id")
+        await guarded(JobQueue, flaky, Guard(), TABLE[JobQueue]).get("acme", "id")
     assert flaky.calls == 1

@@ -28,7 +28,9 @@ from pipelines.language.understand import understand_transcript
 from pipelines.ports.language import LanguageModel
 from serve_app.laptop.private_ray import private_ray
 from serve_app.options import understanding_options
+from serve_app.remote.guarded import guarded
 from serve_app.remote.language_model import build_language_model, connect_language_model
+from serve_app.remote.policy_table import policy_table
 from serve_app.resilience import Guard
 from serve_app.settings import DataSettings, LanguageModelSettings, Settings
 from tests.language.engines.tiny_language_model import make_tiny_language_model
@@ -81,9 +83,9 @@ def handle(settings: Settings) -> Iterator[Any]:
 
 @pytest.fixture
 def model(settings: Settings, handle: Any) -> LanguageModel:
-    connected = connect_language_model(settings, Guard(), handle)
+    connected = connect_language_model(settings, handle)
     assert connected is not None
-    return connected
+    return guarded(LanguageModel, connected, Guard(), policy_table(settings.resilience)[LanguageModel])
 
 
 @pytest.mark.parametrize("template", CATALOG.templates.values(), ids=lambda template: template.id)

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from pipelines.errors import PassageStoreUnavailable
-from serve_app.remote.passages import RemotePassageStore
+from pipelines.ports.passages import PassageStore
+from serve_app.remote.guarded import guarded, over_handle
+from serve_app.remote.policy_table import policy_table
 from serve_app.resilience import Guard
 from serve_app.settings import Policy, ResilienceSettings
 from tests.api.conftest import BuildWorld, World
@@ -30,19 +32,22 @@ class Response:
 
 
 class Handle:
-    """Stands in for the handle of the store's owner; ``perform`` is its one verb."""
+    """Stands in for the handle of the store's owner: all its verbs give the same answer."""
 
     def __init__(self, answer: Callable[[], Awaitable[Any]]) -> None:
         self._answer = answer
         self.calls = 0
 
-    @property
-    def perform(self) -> "Handle":
+    def __getattr__(self, verb: str) -> "Handle":
         return self
 
-    def remote(self, *arguments: Any) -> Response:
+    def remote(self, *arguments: Any, **options: Any) -> Response:
         self.calls += 1
         return Response(self._answer())
+
+
+def store_behind(handle: Handle, guard: Guard, resilience: ResilienceSettings) -> PassageStore:
+    return guarded(PassageStore, over_handle(PassageStore, handle), guard, policy_table(resilience)[PassageStore])
 
 
 class GuardedCluster(QuietCluster):
@@ -73,7 +78,7 @@ async def test_a_search_is_refused_the_breaker_opens_and_health_shows_it(
     build: BuildWorld, trouble: Callable[[], Awaitable[Any]]
 ) -> None:
     guard, handle = Guard(), Handle(trouble)
-    store = RemotePassageStore(handle, guard, ResilienceSettings(passages_search=READING))
+    store = store_behind(handle, guard, ResilienceSettings(passages_search=READING))
     world: World = await build(passages=store, cluster=GuardedCluster(guard))
     asked = {"query": "exam", "collection": "bio"}
 
@@ -98,9 +103,7 @@ async def test_a_store_that_only_cannot_be_written_is_still_searched(build: Buil
         raise PassageStoreUnavailable("the vector store answered with status 403")
 
     guard = Guard()
-    store = RemotePassageStore(
-        Handle(perform), guard, ResilienceSettings(passages_search=READING, passages_write=READING)
-    )
+    store = store_behind(Handle(perform), guard, ResilienceSettings(passages_search=READING, passages_write=READING))
     for _ in range(2):
         with pytest.raises(PassageStoreUnavailable, match="403"):
             await store.delete_job("a", "bio", "job-1")

@@ -1,0 +1,94 @@
+"""The RecordingReader over Ray tasks: decoding a stranger's file never happens in a process that serves."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from typing import Any, NoReturn
+
+import ray
+from ray.exceptions import RayError, RayTaskError, WorkerCrashedError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from pipelines.domain.audio import AudioExtent, Recording, Window, WindowingOptions
+from pipelines.domain.job import Upload
+from pipelines.errors import AudioDamaged, DependencyError
+from serve_app.remote import recording_tasks
+from serve_app.remote.calls import raise_translated
+
+_INTERRUPTION_S = 5.0
+"""How long a task may take to notice that it was interrupted."""
+
+
+class TaskRecordingReader:
+    """Implements RecordingReader with Ray tasks.
+
+    Whoever leaves a call ends its task. A recording of which the process that reads it dies, each time that Ray tries,
+    is damaged: no retry helps.
+    """
+
+    def __init__(self, artifacts: str, detector: str) -> None:
+        """Take the artifact store's URL, which the tasks open themselves, and the speech detector's name."""
+        self._artifacts = artifacts
+        self._detector = detector
+
+    async def probe(self, upload: Upload) -> Recording:
+        """Read the headers in a task on this node, where an upload into a folder has just been written."""
+        node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        task = recording_tasks.probe_recording.options(scheduling_strategy=node)
+        recording: Recording = await _result_of(task.remote(self._artifacts, upload))
+        return recording
+
+    async def windows(
+        self, artifact: str, options: WindowingOptions, *, first_index: int = 0
+    ) -> AsyncGenerator[Window | AudioExtent, None]:
+        """Yield windows whose samples are object references; the task waits while more than a few are unread."""
+        produced = recording_tasks.speech_windows.remote(
+            self._artifacts, artifact, options, first_index, self._detector
+        )
+        try:
+            async for reference in produced:
+                item = await reference
+                if isinstance(item, Window):
+                    item = replace(item, samples=await anext(produced))
+                yield item
+        except RayError as error:
+            _raise_reading_error(error)
+        except (asyncio.CancelledError, GeneratorExit):
+            _end_task(produced)
+            raise
+
+    async def samples(self, artifact: str, *, max_duration_s: float) -> object:
+        """Return a reference to the whole recording, once it is there."""
+        task: Any = recording_tasks.whole_recording  # Ray's stubs know no task of two results
+        samples, count = task.remote(self._artifacts, artifact, max_duration_s)
+        await _result_of(count)
+        return samples
+
+
+async def _result_of(task: Any) -> Any:
+    try:
+        return await task
+    except RayError as error:
+        _raise_reading_error(error)
+    except asyncio.CancelledError:
+        _end_task(task)
+        raise
+
+
+def _end_task(task: Any) -> None:
+    """Interrupt a task that nobody waits for; one that does not hear it, in a call that hangs, loses its process."""
+    ray.cancel(task)
+    asyncio.get_running_loop().call_later(_INTERRUPTION_S, _kill_task, task)
+
+
+def _kill_task(task: Any) -> None:
+    if ray.is_initialized():
+        ray.cancel(task, force=True)
+
+
+def _raise_reading_error(error: RayError) -> NoReturn:
+    if isinstance(error, RayTaskError):
+        raise_translated(error)
+    if isinstance(error, WorkerCrashedError):
+        raise AudioDamaged("this recording cannot be decoded: the decoder crashes") from error
+    raise DependencyError("recordings cannot be read at the moment") from error

@@ -1,0 +1,48 @@
+"""What the application is made of, without Ray: which processes there are, and who opens which store."""
+
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from pipelines.errors import PassageStoreUnavailable
+from pipelines.fakes.models import FakeEmbedder
+from pipelines.ports.passages import Replacement
+from serve_app.build import build_application
+from serve_app.metrics import NoMetrics
+from serve_app.ports import assemble_ports, request_ports
+from serve_app.resilience import Guard
+from serve_app.settings import Policy, Settings
+from tests.architecture.test_configs import deployment_names
+
+NOBODY = "http://127.0.0.1:9"
+ONCE = Policy(timeout_s=20.0, retries=0, failures_to_open=1)
+
+
+def settings(folder: Path, **data: Any) -> Settings:
+    return Settings(
+        data={"folder": folder, **data},
+        resilience={"passages_search": ONCE, "passages_write": ONCE},
+    )
+
+
+def test_a_local_folder_has_an_owner_and_a_server_needs_none(tmp_path: Path) -> None:
+    local = deployment_names(build_application(settings(tmp_path)))
+    remote = deployment_names(build_application(settings(tmp_path, qdrant_url=NOBODY)))
+    assert local - remote == {"PassageStore"}
+    assert {"Ingress", "JobRunner", "Transcriber", "Diarizer", "Embedder"} <= remote
+
+
+async def test_with_a_server_every_process_asks_it_itself_under_the_same_policies(tmp_path: Path) -> None:
+    guard, own = Guard(), settings(tmp_path, qdrant_url=NOBODY)
+    handles = dict.fromkeys(("Transcriber", "Diarizer", "Embedder"), Mock())
+    ports = await assemble_ports(handles, own, NoMetrics(), guard)
+    with pytest.raises(PassageStoreUnavailable):
+        await ports.passages.collection("a", "notes")
+    replacement = Replacement(tenant="a", collection="notes", embedder=await FakeEmbedder().info(), token="t")
+    with pytest.raises(PassageStoreUnavailable):
+        await request_ports(ports, own).reindexing.replacer.begin_replacement(replacement)
+    assert guard.states == {"passage store": "open", "passage store writing": "open"}
+    with pytest.raises(PassageStoreUnavailable, match="left alone"):
+        await ports.passages.collection("a", "notes")
