@@ -146,8 +146,9 @@ async def test_samples_cross_the_handle_as_an_argument_of_their_own_and_may_take
 async def test_what_a_model_is_is_asked_once_and_not_for_long() -> None:
     guard, handle = NotingGuard(), Handle(ModelUnavailable("it is loading"))
     for port in (Transcriber, Diarizer, Embedder, Reranker):
+        model: Any = guarded(port, over_handle(port, handle), guard, TABLE[port])
         with pytest.raises(ModelUnavailable, match="loading"):
-            await guarded(port, over_handle(port, handle), guard, TABLE[port]).info()
+            await model.info()
     names = ("transcriber info", "diarizer info", "embedder info", "reranker info")
     assert guard.given == [(name, 10.0, 0) for name in names]
     assert (len(handle.sent), guard.states) == (4, {})

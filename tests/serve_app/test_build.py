@@ -5,16 +5,21 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from ray import serve
 
-from pipelines.errors import PassageStoreUnavailable
+from pipelines.errors import NotFound, PassageStoreUnavailable
 from pipelines.fakes.models import FakeEmbedder
-from pipelines.ports.passages import Replacement
+from pipelines.ports.passages import CollectionReplacer, PassageStore, Replacement, ReplacementState
 from serve_app.build import build_application
+from serve_app.deployments.passage_store import PassageStoreDeployment
 from serve_app.metrics import NoMetrics
 from serve_app.ports import assemble_ports, request_ports
+from serve_app.remote.guarded import guarded, over_handle
+from serve_app.remote.policy_table import policy_table
 from serve_app.resilience import Guard
 from serve_app.settings import Policy, Settings
 from tests.architecture.test_configs import deployment_names
+from tests.contracts.test_passage_store import PASSAGES, fill, search
 
 NOBODY = "http://127.0.0.1:9"
 ONCE = Policy(timeout_s=20.0, retries=0, failures_to_open=1)
@@ -41,8 +46,26 @@ async def test_with_a_server_every_process_asks_it_itself_under_the_same_policie
     with pytest.raises(PassageStoreUnavailable):
         await ports.passages.collection("a", "notes")
     replacement = Replacement(tenant="a", collection="notes", embedder=await FakeEmbedder().info(), token="t")
+    reindexing = request_ports(ports, own).reindexing
+    assert reindexing is not None
     with pytest.raises(PassageStoreUnavailable):
-        await request_ports(ports, own).reindexing.replacer.begin_replacement(replacement)
+        await reindexing.replacer.begin_replacement(replacement)
     assert guard.states == {"passage store": "open", "passage store writing": "open"}
     with pytest.raises(PassageStoreUnavailable, match="left alone"):
         await ports.passages.collection("a", "notes")
+
+
+async def test_the_owner_of_the_folder_answers_every_verb_of_both_ports_over_its_handle(tmp_path: Path) -> None:
+    own, guard = settings(tmp_path), Guard()
+    deployment: Any = serve.deployment(PassageStoreDeployment, name="PassageStore")
+    handle = serve.run(deployment.bind(own), _local_testing_mode=True)
+    table = policy_table(own.resilience)
+    store = guarded(PassageStore, over_handle(PassageStore, handle), guard, table[PassageStore])
+    replacer = guarded(CollectionReplacer, over_handle(CollectionReplacer, handle), guard, table[CollectionReplacer])
+    await fill(store, *PASSAGES)
+    assert (await store.collection("a", "notes")).passages == len(PASSAGES)
+    assert await search(store, "exam")
+    replacement = Replacement(tenant="a", collection="notes", embedder=await FakeEmbedder().info(), token="t")
+    assert await replacer.begin_replacement(replacement) is ReplacementState.NEEDLESS
+    with pytest.raises(NotFound):
+        await store.collection("b", "notes")
