@@ -20,7 +20,7 @@ def test_the_next_model_of_the_chain_finishes_the_job_and_it_shows(
     conductor.starve("transcribe")
     conductor.release("transcribe")
     job = assert_done_once(application.url, job_id)
-    (degraded,) = (entry for entry in job["degraded"] if entry["stage"] == "asr")
+    (degraded,) = (entry for entry in job["degraded"] if entry["stage"] == "transcribe")
     assert (degraded["wanted"], degraded["used"]) == ("scripted", SMALLER)
     assert "no memory" in degraded["reason"]
     assert job["versions"]["asr"]["fallback"]["used"] == SMALLER
