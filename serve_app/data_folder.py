@@ -1,5 +1,7 @@
 """The data folder: its schema number, and the folders in it."""
 
+from uuid import uuid4
+
 from pipelines.errors import InvalidRequest
 from serve_app.settings import DataSettings
 
@@ -15,7 +17,10 @@ def prepare_data_folder(data: DataSettings) -> None:
     data.root.mkdir(parents=True, exist_ok=True)
     version_file = data.root / "VERSION"
     if not version_file.exists():
-        version_file.write_text(f"{DATA_VERSION}\n")
+        # Replicas start at once: none may read the number between the making of the file and the writing of it.
+        complete = data.root / f".VERSION-{uuid4()}"
+        complete.write_text(f"{DATA_VERSION}\n")
+        complete.replace(version_file)
     found = version_file.read_text().strip()
     if found != str(DATA_VERSION):
         raise InvalidRequest(

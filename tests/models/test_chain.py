@@ -47,6 +47,20 @@ def test_relative_paths_are_what_ships(tmp_path: Path) -> None:
     assert model_folder(shipped, DataSettings(folder=tmp_path)) == SHIPPED_FOLDER / "demo" / "models" / "asr"
 
 
+def test_the_schema_number_is_never_there_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replicas that start at once on a new folder would refuse it for a number that is empty."""
+    write = Path.write_text
+
+    def look_before(path: Path, text: str) -> int:
+        path.touch()
+        assert not (tmp_path / "VERSION").exists()
+        return write(path, text)
+
+    monkeypatch.setattr(Path, "write_text", look_before)
+    prepare_data_folder(DataSettings(folder=tmp_path))
+    assert (tmp_path / "VERSION").read_text().strip() == str(DATA_VERSION)
+
+
 @pytest.mark.parametrize("version", [str(DATA_VERSION + 1), "0", "", "one"])
 def test_a_data_folder_of_another_version_is_refused(tmp_path: Path, version: str) -> None:
     data = DataSettings(folder=tmp_path)

@@ -20,8 +20,8 @@ from pipelines.checkpoints import checkpoint_hash, folder_bytes
 from pipelines.domain.audio import SAMPLE_RATE_HZ, TimeSpan, WindowingOptions
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.speakers import Diarization, DiarizationOptions
-from pipelines.engine_errors import is_out_of_memory
-from pipelines.errors import ModelError, ModelOutOfMemory, ModelUnavailable
+from pipelines.engine_errors import is_out_of_memory, model_errors
+from pipelines.errors import ModelUnavailable
 from pipelines.speakers.clustering import (
     ClusteringOptions,
     SpeakerLimits,
@@ -165,10 +165,9 @@ class Ge2eDiarizer:
             try:
                 return self._tell(samples, options, between)
             except (RuntimeError, ValueError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise ModelError(f"the diarization failed ({type(error).__name__})") from error
-                if self._batch_size == 1:
-                    raise ModelOutOfMemory("the recording did not fit the device") from error
+                if self._batch_size == 1 or not is_out_of_memory(error):
+                    with model_errors("the diarization"):
+                        raise
                 self._batch_size //= 2
 
     def _tell(self, samples: NDArray[np.int16], options: DiarizationOptions, between: Between) -> Diarization:

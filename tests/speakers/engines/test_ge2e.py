@@ -15,7 +15,7 @@ import pytest
 
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.speakers import DiarizationOptions
-from pipelines.errors import InvalidRequest, ModelError, ModelOutOfMemory, ModelUnavailable
+from pipelines.errors import InvalidRequest, ModelError, ModelOutOfMemory, ModelUnavailable, RayScribeError
 from pipelines.speakers.engines.ge2e import Abandoned, Ge2eDiarizer
 from pipelines.speakers.engines.ge2e_conversion import convert_sources, read_restricted
 from pipelines.speakers.engines.segmentation import FRAME_SAMPLES, Segmentation
@@ -115,15 +115,18 @@ async def test_a_cancelled_call_stops_before_the_next_batch(diarizer_over: Make)
     ("theirs", "ours"),
     [
         (RuntimeError("CUDA out of memory"), ModelOutOfMemory),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), ModelUnavailable),
         (RuntimeError("kernel"), ModelError),
         (ValueError(), ModelError),
     ],
 )
-async def test_errors_of_the_networks_are_ours(diarizer_over: Make, theirs: Exception, ours: type[ModelError]) -> None:
+async def test_errors_of_the_networks_are_ours(
+    diarizer_over: Make, theirs: Exception, ours: type[RayScribeError]
+) -> None:
     def fail(batch_size: int) -> None:
         raise theirs
 
-    with pytest.raises(ModelError) as raised:
+    with pytest.raises(RayScribeError) as raised:
         await diarizer_over(Network(fail)).diarize(NOISE, DiarizationOptions())
     assert type(raised.value) is ours
 
