@@ -26,6 +26,8 @@ from serve_app.settings import SHIPPED_FOLDER
 EngineT = TypeVar("EngineT", bound=Any)
 INTERVAL_S = 60.0
 """Between two known inputs: the cost of one is a second of speech, two sentences."""
+BUSY_INTERVAL_S = 5 * INTERVAL_S
+"""The same where the replica is busy whenever Serve asks: its calls come back, but perhaps with nothing in them."""
 PROBE_S = 25.0
 """Longest wait for the answer, below Serve's own time-out of a health check (``build.py``)."""
 _SUSPICIOUS_FAILURES = 3
@@ -59,7 +61,7 @@ class ModelHealth(Generic[EngineT]):
         self._longest_call_s = longest_call_s
         self._clock = clock
         self._probe_s = probe_s
-        self._proved_s = -math.inf
+        self._asked_s: float | None = None
 
     async def check(self) -> None:
         """Return where the engine may go on. Raises ModelUnavailable where the replica should be replaced."""
@@ -67,8 +69,9 @@ class ModelHealth(Generic[EngineT]):
         if waited_s > self._longest_call_s:
             raise ModelUnavailable(f"a call of the model has not ended in {waited_s:.0f} s")
         suspicious = self._chain.failures_in_a_row >= _SUSPICIOUS_FAILURES
-        if not suspicious and (self._chain.busy or self._clock() - self._proved_s < INTERVAL_S):
+        if not suspicious and not self._due():
             return
+        self._asked_s = self._clock()
         try:
             async with asyncio.timeout(self._probe_s):
                 await self._chain.call(self._probe)
@@ -77,11 +80,21 @@ class ModelHealth(Generic[EngineT]):
         except TimeoutError:
             if self._chain.busy and not suspicious:
                 return
+            self._asked_s = -math.inf
             raise ModelUnavailable(f"the model did not answer a known input in {self._probe_s:.0f} s") from None
         except Exception as error:
+            self._asked_s = -math.inf  # Serve replaces a replica that fails several times in a row: ask at once again
             log.warning("model_unhealthy", reason=str(error))
             raise
-        self._proved_s = self._clock()
+
+    def _due(self) -> bool:
+        """Whether the next known input is due: soon where the replica idles, in a while where it always works."""
+        now_s, busy = self._clock(), self._chain.busy
+        if self._asked_s is None and busy:
+            self._asked_s = now_s
+        if self._asked_s is None:
+            return True
+        return now_s - self._asked_s >= (BUSY_INTERVAL_S if busy else INTERVAL_S)
 
 
 async def probe_transcriber(engine: Transcriber) -> None:

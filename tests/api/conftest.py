@@ -26,6 +26,7 @@ from pipelines.fakes.stores import InMemoryArtifactStore
 from pipelines.jobs.ports import RecordingPorts
 from pipelines.jobs.run import RequestPorts, job_flows, run_job
 from pipelines.jobs.single_stage import ReindexPorts
+from pipelines.language.understand import RecordingUnderstanding
 from serve_app.api.application import create_app
 from serve_app.services import Services
 from serve_app.settings import Settings
@@ -88,6 +89,7 @@ class World:
 def build_world(settings: Settings, *, run_jobs: bool = True, **replaced: Any) -> World:
     """Build an application on fakes; ``replaced`` are Services fields."""
     artifacts = replaced.pop("artifacts", None) or InMemoryArtifactStore()
+    language = replaced.get("language")
     transcriber, diarizer, embedder = FakeTranscriber(), FakeDiarizer(), FakeEmbedder()
     passages, cluster, metrics = InMemoryPassageStore(), QuietCluster(), RecordedMetrics()
     ports = RecordingPorts(
@@ -97,6 +99,7 @@ def build_world(settings: Settings, *, run_jobs: bool = True, **replaced: Any) -
         diarizer=diarizer,
         embedder=embedder,
         passages=passages,
+        understanding=RecordingUnderstanding(language) if language is not None else None,
     )
 
     async def run(job: NewJob, steps: InMemoryStepRunner) -> object:

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.domain.audio import Window
 from pipelines.domain.encoding import from_json
-from pipelines.domain.job import JobRequest, JobResult, NewJob
+from pipelines.domain.job import Enhancement, JobRequest, JobResult, NewJob
 from pipelines.domain.model import Degradation, ModelInfo
 from pipelines.domain.speakers import Diarization, DiarizationOptions
 from pipelines.domain.transcript import Transcript, TranscriptionOptions, WindowTranscript
@@ -74,6 +74,7 @@ class TestResult:
         assert result.results["raw_transcript"] == text
         assert result.results["clean_transcript"] == text
         assert result.results["entities"] == [text.upper()]
+        assert result.enhancement == Enhancement(ran=True, reason=None)
         assert (result.language, result.speakers) == ("en", ("SPEAKER_00", "SPEAKER_01"))
         assert result.recording is not None
         assert result.recording.filename == UPLOAD.filename

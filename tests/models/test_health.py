@@ -1,7 +1,9 @@
 """A sick engine ends in another replica: poisoned, hung or empty; a busy one does not."""
 
 import asyncio
-from collections.abc import Sequence
+import math
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,16 @@ from pipelines.engine_errors import model_errors
 from pipelines.errors import InvalidRequest, ModelUnavailable
 from pipelines.fakes.models import FakeDiarizer, FakeEmbedder, FakeTranscriber
 from pipelines.fakes.passages import FakeReranker
+from serve_app.build import build_application
+from serve_app.deployments.diarizer import DiarizerDeployment
+from serve_app.deployments.embedder import EmbedderDeployment
+from serve_app.deployments.reranker import RerankerDeployment
 from serve_app.deployments.transcriber import TranscriberDeployment
 from serve_app.metrics import NoMetrics
 from serve_app.models.chain import ModelChain
 from serve_app.models.engines import check_backends
 from serve_app.models.health import (
+    BUSY_INTERVAL_S,
     INTERVAL_S,
     ModelHealth,
     known_speech,
@@ -67,6 +74,10 @@ async def ask(engine: Engine) -> None:
     await engine.answer()
 
 
+async def deny(engine: Engine) -> None:
+    raise ModelUnavailable("nothing where speech is")
+
+
 async def chain_of(engine: Engine) -> ModelChain[Engine]:
     async def load(choice: ModelChoice, path: Path) -> Engine:
         return engine
@@ -87,8 +98,9 @@ async def test_a_healthy_engine_is_asked_once_an_interval() -> None:
 
 async def test_a_poisoned_engine_is_unhealthy() -> None:
     health = ModelHealth(await chain_of(Engine(poisoned=True)), ask, longest_call_s=60.0)
-    with pytest.raises(ModelUnavailable, match="lost its device"):
-        await health.check()
+    for _ in range(3):  # Serve replaces a replica that says so three times running
+        with pytest.raises(ModelUnavailable, match="lost its device"):
+            await health.check()
 
 
 async def test_failing_calls_bring_the_next_known_input_forward() -> None:
@@ -124,14 +136,41 @@ async def test_a_call_that_never_ends_is_noticed_without_asking() -> None:
     call.cancel()
 
 
-async def test_a_busy_engine_is_left_alone() -> None:
-    engine = Engine(hold=asyncio.Event())
+async def test_a_busy_engine_is_left_alone_for_a_while() -> None:
+    engine, clock = Engine(hold=asyncio.Event()), Clock()
     chain = await chain_of(engine)
     call = asyncio.create_task(chain.call(ask))
     await asyncio.sleep(0)
-    await ModelHealth(chain, ask, longest_call_s=60.0, probe_s=0.01).check()
+    health = ModelHealth(chain, ask, longest_call_s=math.inf, clock=clock, probe_s=0.01)
+    await health.check()
+    clock.now_s += BUSY_INTERVAL_S - 1.0
+    await health.check()
     assert len(engine.calls) == 1
     call.cancel()
+
+
+async def test_an_engine_that_is_always_busy_is_asked_too_and_waited_for() -> None:
+    engine, clock = Engine(hold=asyncio.Event()), Clock()
+    chain = await chain_of(engine)
+    call = asyncio.create_task(chain.call(ask))
+    await asyncio.sleep(0)
+    health = ModelHealth(chain, deny, longest_call_s=math.inf, clock=clock)
+    await health.check()
+    clock.now_s += BUSY_INTERVAL_S
+    with pytest.raises(ModelUnavailable, match="nothing where speech is"):
+        await health.check()
+    call.cancel()
+
+    patient = ModelHealth(chain, ask, longest_call_s=math.inf, clock=clock, probe_s=0.01)
+    again = asyncio.create_task(chain.call(ask))
+    await asyncio.sleep(0)
+    await patient.check()
+    clock.now_s += BUSY_INTERVAL_S
+    await patient.check()  # what waits behind much work is not ill
+    asked = len(engine.calls)
+    await patient.check()
+    assert len(engine.calls) == asked
+    again.cancel()
 
 
 class DeafTranscriber(FakeTranscriber):
@@ -203,14 +242,46 @@ def test_known_speech_is_speech() -> None:
     assert int(abs(samples).max()) > 1_000
 
 
-async def test_serve_asks_the_deployment_itself() -> None:
-    chain = (ModelChoice(backend="fake", name="scripted"),)
-    deployment: Any = TranscriberDeployment.__new__(TranscriberDeployment)
-    await deployment.__init__(Settings(transcriber=ModelSettings(chain=chain)))
-    await deployment.check_health()
+async def deployed(deployment: type, module: str, engine: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A replica of ``deployment`` whose chain is this engine."""
+
+    async def load(choice: ModelChoice, path: Path) -> Any:
+        return engine
+
+    loaders = next(name for name in vars(sys.modules[deployment.__module__]) if name.endswith("_loaders"))
+    monkeypatch.setattr(f"serve_app.deployments.{module}.{loaders}", lambda *_: {"fake": load})
+    replica: Any = deployment.__new__(deployment)
+    models = ModelSettings(chain=(ModelChoice(backend="fake", name="scripted"),))
+    settings: dict[str, Any] = {module: models}
+    await replica.__init__(Settings(**settings))
+    return replica
+
+
+@pytest.mark.parametrize(
+    ("deployment", "module", "well", "sick"),
+    [
+        (TranscriberDeployment, "transcriber", FakeTranscriber, DeafTranscriber),
+        (DiarizerDeployment, "diarizer", FakeDiarizer, DeafDiarizer),
+        (EmbedderDeployment, "embedder", FakeEmbedder, lambda: NumbEmbedder(1.0)),
+        (RerankerDeployment, "reranker", FakeReranker, RandomReranker),
+    ],
+)
+async def test_what_serve_asks_is_answered_by_the_known_input(
+    deployment: type, module: str, well: Callable[[], Any], sick: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await (await deployed(deployment, module, well(), monkeypatch)).check_health()
+    replica = await deployed(deployment, module, sick(), monkeypatch)
+    with pytest.raises(ModelUnavailable):
+        await replica.check_health()
 
 
 def test_an_unknown_backend_is_named_with_those_that_there_are() -> None:
     chain = (ModelChoice(backend="whsiper", name="small"),)
     with pytest.raises(InvalidRequest, match=r"no asr has the backend 'whsiper'; there are fake, faster-whisper"):
         check_backends(Settings(transcriber=ModelSettings(chain=chain)))
+
+
+def test_the_application_is_not_built_with_an_unknown_backend() -> None:
+    chain = (ModelChoice(backend="no-such", name="x"),)
+    with pytest.raises(InvalidRequest, match="no embedder has the backend 'no-such'"):
+        build_application(Settings(embedder=ModelSettings(chain=chain)))

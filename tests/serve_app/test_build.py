@@ -7,10 +7,12 @@ from unittest.mock import Mock
 import pytest
 from ray import serve
 
-from pipelines.errors import NotFound, PassageStoreUnavailable
+from pipelines.errors import InvalidRequest, NotFound, PassageStoreUnavailable
 from pipelines.fakes.models import FakeEmbedder
 from pipelines.ports.passages import CollectionReplacer, PassageStore, Replacement, ReplacementState
 from serve_app.build import build_application
+from serve_app.deployments.ingress import Ingress
+from serve_app.deployments.job_runner import JobRunner
 from serve_app.deployments.passage_store import PassageStoreDeployment
 from serve_app.metrics import NoMetrics
 from serve_app.ports import assemble_ports, request_ports
@@ -69,3 +71,17 @@ async def test_the_owner_of_the_folder_answers_every_verb_of_both_ports_over_its
     assert await replacer.begin_replacement(replacement) is ReplacementState.NEEDLESS
     with pytest.raises(NotFound):
         await store.collection("b", "notes")
+
+
+@pytest.mark.parametrize("deployment", [Ingress, JobRunner])
+async def test_a_folder_of_another_schema_is_touched_by_nobody(tmp_path: Path, deployment: type) -> None:
+    (tmp_path / "VERSION").write_text("99\n")
+    # Without its destructor, which only Serve knows how to await.
+    replica: Any = object.__new__(type("Replica", (deployment,), {"__del__": lambda self: None}))
+    with pytest.raises(InvalidRequest, match="the data folder has schema '99'"):
+        await replica.__init__(settings(tmp_path))
+    assert names_in(tmp_path) == ["VERSION"]
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]

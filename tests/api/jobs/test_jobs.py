@@ -1,5 +1,6 @@
 """Reading, listing, cancelling, erasing and retrying jobs."""
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -7,7 +8,11 @@ import pytest
 
 from pipelines.domain.job import JobStatus
 from pipelines.errors import ModelError
-from pipelines.fakes.models import FakeTranscriber
+from pipelines.fakes.models import FakeEmbedder, FakeTranscriber
+from pipelines.language.extractive import ExtractiveAnalyst
+from pipelines.language.ports import LanguagePorts
+from pipelines.language.templates import load_templates
+from serve_app.ports import SHIPPED_TEMPLATES
 from tests.api.conftest import BuildWorld, World
 from tests.api.edge.test_authentication import KEYED
 
@@ -194,3 +199,29 @@ async def test_a_running_job_shows_its_position_in_the_queue(build: BuildWorld, 
     jobs = [await submitted(world.client, wav) for _ in range(3)]
 
     assert [job["queue_position"] for job in jobs] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ran", "reason"),
+    [("auto", True, None), ("always", True, None), ("never", False, "it was not wanted (enhance: never)")],
+)
+async def test_a_job_says_whether_its_transcript_was_made_readable(
+    build: BuildWorld, wav: bytes, wanted: str, ran: bool, reason: str | None
+) -> None:
+    templates = await asyncio.to_thread(load_templates, [SHIPPED_TEMPLATES])
+    world = await build(language=LanguagePorts(templates=templates, analyst=ExtractiveAnalyst(FakeEmbedder())))
+    job = await submitted(world.client, wav, features="clean_transcript", enhance=wanted)
+    ended_job = await ended(world.client, job)
+
+    assert ended_job["enhancement"] == {"ran": ran, "reason": reason}
+    assert ended_job["results"]["clean_transcript"].startswith("The exam is in june" if ran else "the exam is in june")
+    assert bool(ended_job["degraded"]) is ran
+
+
+async def test_an_unknown_wish_for_enhancement_names_those_that_there_are(world: World, wav: bytes) -> None:
+    files = {"file": ("lecture.wav", wav)}
+    response = await world.client.post("/v1/jobs", files=files, data={"enhance": "perhaps"})
+
+    error = response.json()["error"]
+    assert (response.status_code, error["param"]) == (422, "enhance")
+    assert world.stored == []
