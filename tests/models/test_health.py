@@ -250,7 +250,7 @@ async def deployed(deployment: type, module: str, engine: Any, monkeypatch: pyte
 
     loaders = next(name for name in vars(sys.modules[deployment.__module__]) if name.endswith("_loaders"))
     monkeypatch.setattr(f"serve_app.deployments.{module}.{loaders}", lambda *_: {"fake": load})
-    replica: Any = deployment.__new__(deployment)
+    replica: Any = object.__new__(deployment)
     models = ModelSettings(chain=(ModelChoice(backend="fake", name="scripted"),))
     settings: dict[str, Any] = {module: models}
     await replica.__init__(Settings(**settings))
