@@ -26,9 +26,9 @@ from pipelines.domain.passage import SearchRequest
 from pipelines.errors import NotFound
 from pipelines.retrieval.engines.minilm import MiniLmEmbedder
 from pipelines.retrieval.search import search_passages
-from pipelines.stores.qdrant_connection import Connection, ServerConnection
-from pipelines.stores.qdrant_embedded import EmbeddedConnection
-from pipelines.stores.qdrant_passages import QdrantPassageStore
+from pipelines.stores.qdrant.connection import Connection, ServerConnection
+from pipelines.stores.qdrant.edge_connection import EdgeConnection
+from pipelines.stores.qdrant.passages import QdrantPassageStore
 
 PARTS = ("local", "gather", "http", "first-token")
 SIZES = (5_000, 20_000, 100_000)
@@ -76,7 +76,7 @@ def run_local(sizes: Sequence[int], searches: int) -> None:
     rows = []
     for count in sizes:
         with TemporaryDirectory() as folder:
-            rows.append((count, *asyncio.run(compare(EmbeddedConnection(folder), count, searches, time.process_time))))
+            rows.append((count, *asyncio.run(compare(EdgeConnection(folder), count, searches, time.process_time))))
     print_costs("Qdrant in process, CPU ms", rows)
 
 

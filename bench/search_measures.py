@@ -6,9 +6,9 @@ from statistics import median, quantiles
 from bench.synthetic_passages import COLLECTION, TENANT
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import Embedding, SearchFilters
-from pipelines.stores.collection_names import physical_name
-from pipelines.stores.qdrant_connection import Connection
-from pipelines.stores.qdrant_search import stage_requests
+from pipelines.stores.qdrant.connection import Connection
+from pipelines.stores.qdrant.names import physical_name
+from pipelines.stores.qdrant.search import stage_requests
 
 
 def p50(seconds: Sequence[float]) -> float:

@@ -14,8 +14,8 @@ from bench.serving_searches import EMBEDDER_THREADS, fill_folder, searching_appl
 from bench.synthetic_passages import COLLECTION, questions
 from pipelines.ports.models import Embedder
 from pipelines.retrieval.engines.minilm import MiniLmEmbedder
-from pipelines.stores.qdrant_connection import Connection
-from pipelines.stores.qdrant_embedded import EmbeddedConnection
+from pipelines.stores.qdrant.connection import Connection
+from pipelines.stores.qdrant.edge_connection import EdgeConnection
 
 WARM_UP = 3
 TIMEOUT_S = 120.0
@@ -92,7 +92,7 @@ async def at_once(client: httpx.AsyncClient, count: int) -> tuple[float, int]:
 
 async def measure(url: str, embedder: Embedder, copy: Path, searches: int, together: int) -> str:
     """Return a row's cells."""
-    connection = EmbeddedConnection(copy)
+    connection = EdgeConnection(copy)
     limits = httpx.Limits(max_connections=None)
     try:
         async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S, limits=limits) as client:

@@ -12,7 +12,7 @@ import yaml
 from bench.serving_floor import floor_application
 from bench.synthetic_passages import fill
 from pipelines.domain.model import ModelInfo
-from pipelines.stores.qdrant_passages import QdrantPassageStore
+from pipelines.stores.qdrant.passages import QdrantPassageStore
 from serve_app.laptop.launch import LOCAL_CONFIG, RunningApplication, serving
 
 _FAKE = {"chain": [{"backend": "fake", "name": "scripted"}]}

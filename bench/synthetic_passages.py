@@ -12,7 +12,7 @@ from pipelines.domain.passage import Embedding, Passage, SparseVector
 from pipelines.ports.passages import PassageStore
 from pipelines.retrieval.passages import passage_id
 from pipelines.retrieval.words import weigh_passage
-from pipelines.stores.qdrant_passages import QdrantPassageStore
+from pipelines.stores.qdrant.passages import QdrantPassageStore
 
 VOCABULARY = 20_000
 WORDS = 25

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from tempfile import TemporaryDirectory
 
-from pipelines.stores.qdrant_passages import QdrantPassageStore
+from pipelines.stores.qdrant.passages import QdrantPassageStore
 
 
 @asynccontextmanager

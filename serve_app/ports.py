@@ -67,7 +67,7 @@ async def assemble_ports(
         passages, replacer = behind(PassageStore, "PassageStore"), behind(CollectionReplacer, "PassageStore")
     else:
         # Here, not above: only this needs the vector store in this process.
-        from pipelines.stores.qdrant_passages import QdrantPassageStore
+        from pipelines.stores.qdrant.passages import QdrantPassageStore
 
         store = await QdrantPassageStore.open(settings.data.qdrant_url, api_key=settings.data.qdrant_api_key)
         passages, replacer = under(PassageStore, store), under(CollectionReplacer, store)

@@ -12,7 +12,7 @@ class PassageStoreDeployment:
 
     async def __init__(self, settings: Settings) -> None:
         # Here, not above: who only builds the application (a start waits for it) need not import the vector store.
-        from pipelines.stores.qdrant_passages import QdrantPassageStore
+        from pipelines.stores.qdrant.passages import QdrantPassageStore
 
         configure_logs(settings.log_level)
         prepare_data_folder(settings.data)

@@ -15,7 +15,7 @@ from pipelines.fakes.passages import InMemoryPassageStore
 from pipelines.ports.passages import CollectionReplacer, PassageStore, Replacement, ReplacementState
 from pipelines.retrieval.indexing import BATCH, ReindexPosition, reindex_collection
 from pipelines.retrieval.search import search_passages
-from pipelines.stores.qdrant_passages import QdrantPassageStore
+from pipelines.stores.qdrant.passages import QdrantPassageStore
 from tests.contracts.test_passage_store import PASSAGES, fill, passage
 
 

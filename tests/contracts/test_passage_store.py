@@ -13,7 +13,7 @@ from pipelines.fakes.models import FakeEmbedder
 from pipelines.fakes.passages import InMemoryPassageStore
 from pipelines.ports.passages import PassageStore
 from pipelines.retrieval.passages import passage_id
-from pipelines.stores.qdrant_passages import QdrantPassageStore
+from pipelines.stores.qdrant.passages import QdrantPassageStore
 
 HOSTILE = (
     "biology-101",

@@ -14,7 +14,7 @@ from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import Passage
 from pipelines.fakes.models import FakeEmbedder
 from pipelines.retrieval.passages import passage_id
-from pipelines.stores.qdrant_passages import QdrantPassageStore
+from pipelines.stores.qdrant.passages import QdrantPassageStore
 from serve_app.laptop.launch import LOCAL_CONFIG, RunningApplication, serving
 
 FAKE_MODELS = {

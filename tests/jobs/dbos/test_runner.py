@@ -41,10 +41,10 @@ from pipelines.jobs.erase import erase_job
 from pipelines.jobs.ports import ProcessingOptions, RecordingPorts
 from pipelines.jobs.result import job_events
 from pipelines.stores.artifacts import FsspecArtifactStore
-from pipelines.stores.qdrant_embedded import EmbeddedConnection
-from pipelines.stores.qdrant_passages import QdrantPassageStore
+from pipelines.stores.qdrant.edge_connection import EdgeConnection
+from pipelines.stores.qdrant.passages import QdrantPassageStore
 from tests.jobs.recordings import DIALOGUE, UPLOAD, fake_ports, new_job
-from tests.stores.test_qdrant_erasure import files_with
+from tests.stores.qdrant.test_erasure import files_with
 
 RAW = "raw_transcript"
 SAID = tuple(utterance.text for utterance in DIALOGUE)
@@ -455,7 +455,7 @@ class TestContents:
     async def test_what_was_said_is_in_no_file_of_the_database_and_with_the_job_goes_what_was_asked(
         self, world: World, tmp_path: Path, by: str
     ) -> None:
-        vectors = EmbeddedConnection(tmp_path / "qdrant", pause_s=0.0)
+        vectors = EdgeConnection(tmp_path / "qdrant", pause_s=0.0)
         store, passages = FsspecArtifactStore(str(tmp_path / "artifacts")), QdrantPassageStore(vectors)
         upload = replace(UPLOAD, filename="Quetzal.wav")
         job = new_job(upload=upload, prompt="Zebulon", labels=("Xylograph",), metadata={"course": "Ypsilanti"})

@@ -18,7 +18,7 @@ from pipelines.retrieval.indexing import index_transcript
 from pipelines.retrieval.ports import ChatPorts
 from pipelines.retrieval.prompts import NO_EVIDENCE
 from pipelines.retrieval.search import search_passages
-from pipelines.stores.qdrant_passages import QdrantPassageStore
+from pipelines.stores.qdrant.passages import QdrantPassageStore
 from tests.audio.recordings import RECORDINGS
 
 pytestmark = pytest.mark.engines

@@ -23,7 +23,7 @@ def to_config(
 
     For 100,000 passages of 384 numbers a graph takes a minute and a half to build, and a scan 17 ms. One thread
     searches: the others belong to the recognizer. There is no write-ahead log, which would keep the words of what was
-    erased: whoever writes flushes. A single deleted point is worth writing the shard anew (``QdrantShards.erase``).
+    erased: whoever writes flushes. A single deleted point is worth writing the shard anew (``EdgeShards.erase``).
     Vectors come into memory as they are read: 32 MB a collection instead of 64, at the same cost of a search.
     """
     return edge.EdgeConfig(

@@ -10,18 +10,18 @@ import pytest
 from qdrant_client import models
 
 from pipelines.errors import CollectionDamaged, PassageStoreUnavailable
-from pipelines.stores.collection_names import alias_name
-from pipelines.stores.embedded_qdrant import EmbeddedQdrant
-from pipelines.stores.qdrant_connection import CollectionExists
-from pipelines.stores.qdrant_embedded import EmbeddedConnection
-from pipelines.stores.qdrant_passages import QdrantPassageStore
-from pipelines.stores.qdrant_records import SPARSE
+from pipelines.stores.qdrant.connection import CollectionExists
+from pipelines.stores.qdrant.edge_connection import EdgeConnection
+from pipelines.stores.qdrant.edge_engine import EdgeEngine
+from pipelines.stores.qdrant.names import alias_name
+from pipelines.stores.qdrant.passages import QdrantPassageStore
+from pipelines.stores.qdrant.records import SPARSE
 from tests.contracts.test_passage_store import PASSAGES, fill, search
 
 _WRITE_AND_DIE = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from pipelines.stores.qdrant_passages import QdrantPassageStore
+from pipelines.stores.qdrant.passages import QdrantPassageStore
 from tests.contracts.test_passage_store import PASSAGES, fill
 
 async def main():
@@ -109,25 +109,25 @@ async def test_a_panic_of_the_engine_is_an_unavailable_store(tmp_path: Path, mon
     class PanicException(BaseException):
         """As pyo3's, which cannot be imported."""
 
-    def panic(_: EmbeddedQdrant) -> None:
+    def panic(_: EdgeEngine) -> None:
         raise PanicException
 
-    connection = EmbeddedConnection(tmp_path)
-    monkeypatch.setattr(EmbeddedQdrant, "get_aliases", panic)
+    connection = EdgeConnection(tmp_path)
+    monkeypatch.setattr(EdgeEngine, "get_aliases", panic)
     with pytest.raises(PassageStoreUnavailable):
         await connection.call("get_aliases")
     await connection.close()
 
 
 async def test_a_mistake_of_ours_is_not_called_a_failing_store(tmp_path: Path) -> None:
-    connection = EmbeddedConnection(tmp_path)
+    connection = EdgeConnection(tmp_path)
     with pytest.raises(TypeError):
         await connection.call("count", collection="misspelt")
     await connection.close()
 
 
 def test_a_name_is_taken_once(tmp_path: Path) -> None:
-    engine = EmbeddedQdrant(tmp_path)
+    engine = EdgeEngine(tmp_path)
 
     def create() -> None:
         engine.create_collection(

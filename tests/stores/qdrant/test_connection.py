@@ -9,8 +9,8 @@ import pytest
 from pipelines.domain.passage import SearchFilters
 from pipelines.errors import NotFound, PassageStoreUnavailable
 from pipelines.fakes.models import FakeEmbedder
-from pipelines.stores.qdrant_connection import CollectionExists, CollectionMissing, ServerConnection
-from pipelines.stores.qdrant_passages import QdrantPassageStore
+from pipelines.stores.qdrant.connection import CollectionExists, CollectionMissing, ServerConnection
+from pipelines.stores.qdrant.passages import QdrantPassageStore
 from tests.contracts.test_passage_store import PASSAGES, fill
 
 Serve = Callable[[bytes | None], Awaitable[str]]

@@ -13,19 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import PassageStoreUnavailable
-from pipelines.stores.disk_room import free_bytes
-from pipelines.stores.embedded_qdrant import EmbeddedQdrant
-from pipelines.stores.qdrant_engine_panic import EnginePanic, panic_as_error
+from pipelines.stores.qdrant.edge_engine import EdgeEngine
+from pipelines.stores.qdrant.edge_shards import EnginePanic, free_bytes, panic_as_error
 
 CLEAN_PAUSE_S = 10.0
 """After so long without a deletion the files are freed of deleted words; after six times as long in any case."""
 _LONGEST_PAUSES = 6
 
 
-class EmbeddedConnection:
+class EdgeConnection:
     """Implements Connection over a folder. All calls queue for one thread.
 
-    Each is a few milliseconds long, but for freeing a collection's files of deleted words (``QdrantShards.erase``):
+    Each is a few milliseconds long, but for freeing a collection's files of deleted words (``EdgeShards.erase``):
     that is put off until deletions pause, so that many of them cost it once.
     """
 
@@ -38,13 +37,13 @@ class EmbeddedConnection:
     ) -> None:
         """Take a folder; the first call opens and locks it. ``measure`` says how many bytes are free."""
         self._folder = Path(folder)
-        self._open = partial(EmbeddedQdrant, self._folder, measure=measure)
+        self._open = partial(EdgeEngine, self._folder, measure=measure)
         self._pause_s = pause_s
         self.cleaning: asyncio.Task[None] | None = None
         """Frees the files of what was deleted, once deletions pause."""
         self._deleted_at = 0.0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="qdrant")
-        self._engine: EmbeddedQdrant | None = None
+        self._engine: EdgeEngine | None = None
         self._closed = False
 
     async def call(self, method: str, **arguments: Any) -> Any:

@@ -5,14 +5,13 @@ A shard that cannot be loaded makes one collection unavailable, and says so once
 
 import logging
 import shutil
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import qdrant_edge as edge
 
-from pipelines.errors import CollectionDamaged
-from pipelines.stores.disk_room import DiskRoom, allocated_bytes
-from pipelines.stores.qdrant_engine_panic import panic_as_error
+from pipelines.errors import CollectionDamaged, PassageStoreUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -21,9 +20,59 @@ _NOT_LOADED = (
     "this collection's files cannot be loaded, and the server's log says why: where they are damaged, put its folder "
     "back from a backup, or delete the collection"
 )
+RESERVE_BYTES = 256 * 1024 * 1024
+"""What stays free: more than one batch of passages and the first files of a shard take."""
 
 
-class QdrantShards:
+class EnginePanic(Exception):
+    """The engine gave up on a call (a panic in Rust): its files are damaged, or it has a fault.
+
+    Python sees no Exception but what would end a process.
+    """
+
+
+@contextmanager
+def panic_as_error() -> Iterator[None]:
+    """Raise EnginePanic for it; its own class, PanicException, cannot be imported."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise EnginePanic(str(error)) from error
+
+
+def free_bytes(folder: Path) -> int:
+    """Measure what is free for this process."""
+    return shutil.disk_usage(folder).free
+
+
+class DiskRoom:
+    """Refuses a write while it can still be refused.
+
+    Qdrant Edge writes through memory maps of sparse files: where the disk is full, the kernel ends the process (SIGBUS)
+    instead of saying so.
+    """
+
+    def __init__(self, folder: Path, measure: Callable[[Path], int] = free_bytes) -> None:
+        self._folder = folder
+        self._measure = measure
+
+    def require(self, more_bytes: int = 0) -> None:
+        """Raise PassageStoreUnavailable unless this much is free beside the reserve."""
+        lacking = RESERVE_BYTES + more_bytes - self._measure(self._folder)
+        if lacking > 0:
+            raise PassageStoreUnavailable(
+                f"the disk of the vector store is full: free at least {lacking // 1_000_000 + 1} MB and try again"
+            )
+
+
+def _allocated_bytes(folder: Path) -> int:
+    """Measure what a folder takes on the disk, which is less than its sparse files say."""
+    return sum(found.lstat().st_blocks * 512 for found in folder.rglob("*"))
+
+
+class EdgeShards:
     """Shards by the name of their collection."""
 
     def __init__(self, folder: Path, room: DiskRoom) -> None:
@@ -132,4 +181,4 @@ class QdrantShards:
         self._unclean.discard(name)
 
     def _require_room_for_copy(self, name: str) -> None:
-        self._room.require(allocated_bytes(self._folder / name))
+        self._room.require(_allocated_bytes(self._folder / name))

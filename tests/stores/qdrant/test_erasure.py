@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pipelines.domain.passage import Passage
-from pipelines.stores.embedded_qdrant import EmbeddedQdrant
-from pipelines.stores.qdrant_embedded import EmbeddedConnection
-from pipelines.stores.qdrant_passages import QdrantPassageStore
-from pipelines.stores.qdrant_shards import QdrantShards
+from pipelines.stores.qdrant.edge_connection import EdgeConnection
+from pipelines.stores.qdrant.edge_engine import EdgeEngine
+from pipelines.stores.qdrant.edge_shards import EdgeShards
+from pipelines.stores.qdrant.passages import QdrantPassageStore
 from tests.contracts.test_passage_store import PASSAGES, fill
 
 SECRET = "zebrasecret"
@@ -28,14 +28,14 @@ def _segments(folder: Path) -> list[Path]:
 
 
 @pytest.fixture
-async def connection(tmp_path: Path) -> AsyncIterator[EmbeddedConnection]:
+async def connection(tmp_path: Path) -> AsyncIterator[EdgeConnection]:
     """A folder that is freed of deleted words as soon as they are deleted."""
-    connection = EmbeddedConnection(tmp_path, pause_s=0.0)
+    connection = EdgeConnection(tmp_path, pause_s=0.0)
     yield connection
     await connection.close()
 
 
-async def erase(connection: EmbeddedConnection, *, from_position: int = 0) -> None:
+async def erase(connection: EdgeConnection, *, from_position: int = 0) -> None:
     """Delete a job's passages, and wait until the files are freed of their words."""
     await QdrantPassageStore(connection).delete_job("a", "notes", "job-1", from_position=from_position)
     if connection.cleaning is not None:
@@ -44,7 +44,7 @@ async def erase(connection: EmbeddedConnection, *, from_position: int = 0) -> No
 
 @pytest.mark.parametrize("others", [OTHERS, ()], ids=["among others", "the only one"])
 async def test_the_words_of_an_erased_job_are_in_no_file(
-    tmp_path: Path, connection: EmbeddedConnection, others: tuple[Passage, ...]
+    tmp_path: Path, connection: EdgeConnection, others: tuple[Passage, ...]
 ) -> None:
     store = QdrantPassageStore(connection)
     await fill(store, *SPOKEN, *others)
@@ -56,7 +56,7 @@ async def test_the_words_of_an_erased_job_are_in_no_file(
     assert files_with(tmp_path, SECRET) == []
 
 
-async def test_words_that_were_overwritten_go_with_the_job(tmp_path: Path, connection: EmbeddedConnection) -> None:
+async def test_words_that_were_overwritten_go_with_the_job(tmp_path: Path, connection: EdgeConnection) -> None:
     store = QdrantPassageStore(connection)
     await fill(store, *SPOKEN, *OTHERS)
     await fill(store, *PASSAGES)
@@ -65,16 +65,16 @@ async def test_words_that_were_overwritten_go_with_the_job(tmp_path: Path, conne
 
 
 async def test_deletions_that_follow_each_other_are_cleaned_up_after_once(
-    tmp_path: Path, connection: EmbeddedConnection, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, connection: EdgeConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cleaned: list[EmbeddedQdrant] = []
-    clean = EmbeddedQdrant.clean
+    cleaned: list[EdgeEngine] = []
+    clean = EdgeEngine.clean
 
-    def counted(engine: EmbeddedQdrant) -> None:
+    def counted(engine: EdgeEngine) -> None:
         cleaned.append(engine)
         clean(engine)
 
-    monkeypatch.setattr(EmbeddedQdrant, "clean", counted)
+    monkeypatch.setattr(EdgeEngine, "clean", counted)
     store = QdrantPassageStore(connection)
     await fill(store, *SPOKEN, *OTHERS)
     await asyncio.gather(*(store.delete_job("a", "notes", "job-1", from_position=place) for place in (2, 1, 0)))
@@ -85,7 +85,7 @@ async def test_deletions_that_follow_each_other_are_cleaned_up_after_once(
 
 
 async def test_a_collection_is_cleaned_before_its_folder_is_given_back(tmp_path: Path) -> None:
-    store = QdrantPassageStore(EmbeddedConnection(tmp_path, pause_s=3_600.0))
+    store = QdrantPassageStore(EdgeConnection(tmp_path, pause_s=3_600.0))
     await fill(store, *SPOKEN, *OTHERS)
     await store.delete_job("a", "notes", "job-1")
     assert files_with(tmp_path, SECRET)
@@ -93,7 +93,7 @@ async def test_a_collection_is_cleaned_before_its_folder_is_given_back(tmp_path:
     assert files_with(tmp_path, SECRET) == []
 
 
-async def test_nothing_to_delete_writes_nothing_anew(tmp_path: Path, connection: EmbeddedConnection) -> None:
+async def test_nothing_to_delete_writes_nothing_anew(tmp_path: Path, connection: EdgeConnection) -> None:
     await fill(QdrantPassageStore(connection), *PASSAGES)
     before = _segments(tmp_path)
     await erase(connection, from_position=3)
@@ -109,7 +109,7 @@ async def test_an_erasure_that_broke_off_is_finished_when_the_folder_is_opened(
     store = await QdrantPassageStore.open(tmp_path)
     await fill(store, *SPOKEN, *OTHERS)
     with monkeypatch.context() as patched:
-        patched.setattr(QdrantShards, "_clean", lambda *_: None)
+        patched.setattr(EdgeShards, "_clean", lambda *_: None)
         await store.delete_job("a", "notes", "job-1")
         await store.close()
     assert files_with(tmp_path, SECRET)

@@ -19,10 +19,10 @@ from pipelines.domain.passage import Passage
 from pipelines.errors import Conflict, NotFound
 from pipelines.ports.passages import Replacement, ReplacementState
 from pipelines.retrieval.passages import same_passage
-from pipelines.stores.collection_names import alias_name, is_replacement, physical_name
-from pipelines.stores.qdrant_collections import PhysicalCollection, QdrantCollections
-from pipelines.stores.qdrant_connection import CollectionMissing, Connection
-from pipelines.stores.qdrant_records import to_passage
+from pipelines.stores.qdrant.collections import PhysicalCollection, QdrantCollections
+from pipelines.stores.qdrant.connection import CollectionMissing, Connection
+from pipelines.stores.qdrant.names import alias_name, is_replacement, physical_name
+from pipelines.stores.qdrant.records import to_passage
 
 COPIED = "copied"
 """Mark in the payload of a point that a reindexing wrote: after the switch, one without it is the newer one."""
@@ -41,7 +41,7 @@ class _Copying:
     """Searches find the target already."""
 
 
-class QdrantReplacement:
+class ShadowCollections:
     """Implements the verbs of CollectionReplacer, and PassageStore's for what they leave, over physical collections."""
 
     def __init__(self, connection: Connection, collections: QdrantCollections) -> None:

@@ -11,9 +11,9 @@ from qdrant_client import models
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import CollectionInfo
 from pipelines.errors import CollectionDamaged, EmbedderMismatch, NotFound
-from pipelines.stores.collection_names import alias_name, is_replacement, physical_name, tenant_prefix
-from pipelines.stores.qdrant_connection import CollectionExists, CollectionMissing, Connection
-from pipelines.stores.qdrant_records import DENSE, PAYLOAD_INDEXES, SPARSE
+from pipelines.stores.qdrant.connection import CollectionExists, CollectionMissing, Connection
+from pipelines.stores.qdrant.names import alias_name, is_replacement, physical_name, tenant_prefix
+from pipelines.stores.qdrant.records import DENSE, PAYLOAD_INDEXES, SPARSE
 
 ResultT = TypeVar("ResultT")
 

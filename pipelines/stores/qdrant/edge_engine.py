@@ -14,9 +14,8 @@ from qdrant_client import models
 from qdrant_client.http.models import QueryResponse
 
 from pipelines.errors import PassageStoreUnavailable
-from pipelines.stores.disk_room import DiskRoom, free_bytes
-from pipelines.stores.qdrant_catalogue import QdrantCatalogue
-from pipelines.stores.qdrant_edge_records import (
+from pipelines.stores.qdrant.edge_catalogue import EdgeCatalogue
+from pipelines.stores.qdrant.edge_records import (
     to_config,
     to_edge_filter,
     to_id_filter,
@@ -26,7 +25,7 @@ from pipelines.stores.qdrant_edge_records import (
     to_schema,
     to_scored_point,
 )
-from pipelines.stores.qdrant_shards import QdrantShards
+from pipelines.stores.qdrant.edge_shards import DiskRoom, EdgeShards, free_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ class CollectionDescription:
     config: _Config
 
 
-class EmbeddedQdrant:
+class EdgeEngine:
     """The calls of qdrant-client that our store makes, by the same names, for one thread.
 
     What is written is on the disk when a call returns. Every call raises CollectionMissing for a collection that is not
@@ -72,8 +71,8 @@ class EmbeddedQdrant:
                 shards = folder / "shards"
                 shards.mkdir(exist_ok=True)
                 _require_known_format(folder)
-                self._catalogue = QdrantCatalogue(folder, shards)
-                self._shards = QdrantShards(shards, DiskRoom(folder, measure))
+                self._catalogue = EdgeCatalogue(folder, shards)
+                self._shards = EdgeShards(shards, DiskRoom(folder, measure))
             except BaseException:
                 self._lock.release()
                 raise

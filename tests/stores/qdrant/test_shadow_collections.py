@@ -12,11 +12,11 @@ from pipelines.errors import Conflict, EmbedderMismatch, NotFound, PassageStoreU
 from pipelines.fakes.models import FakeEmbedder
 from pipelines.ports.passages import ReplacementState
 from pipelines.retrieval.indexing import BATCH, ReindexPosition, reindex_collection
-from pipelines.stores.collection_names import alias_name, physical_name
-from pipelines.stores.qdrant_connection import Connection
-from pipelines.stores.qdrant_embedded import EmbeddedConnection
-from pipelines.stores.qdrant_passages import QdrantPassageStore
-from pipelines.stores.qdrant_records import to_point
+from pipelines.stores.qdrant.connection import Connection
+from pipelines.stores.qdrant.edge_connection import EdgeConnection
+from pipelines.stores.qdrant.names import alias_name, physical_name
+from pipelines.stores.qdrant.passages import QdrantPassageStore
+from pipelines.stores.qdrant.records import to_point
 from tests.contracts.test_collection_replacer import OtherEmbedder, begun, copy, other_fill
 from tests.contracts.test_passage_store import PASSAGES, fill, passage, search
 
@@ -49,7 +49,7 @@ class WatchedConnection:
 
 @pytest.fixture
 async def connection(tmp_path: Path) -> AsyncIterator[WatchedConnection]:
-    watched = WatchedConnection(EmbeddedConnection(tmp_path))
+    watched = WatchedConnection(EdgeConnection(tmp_path))
     yield watched
     await watched.close()
 

@@ -1,4 +1,4 @@
-"""Qdrant behind one call, in process (qdrant_embedded.py) or over the network, with its errors translated."""
+"""Qdrant behind one call, in process (edge_connection.py) or over the network, with its errors translated."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

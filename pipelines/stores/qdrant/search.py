@@ -2,7 +2,7 @@
 
 Qdrant's own fusion (prefetch, then RRF or DBSF) works on ranks or on each list's spread, and returns the fused score
 alone. A ranking that can be explained needs the score of each stage, and score fusion finds more (bench/README.md).
-So both stages go into one batch request, and ``steps/fuse_rankings`` joins them.
+So both stages go into one batch request, and ``retrieval/fusion.py`` joins them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from qdrant_client import models
 
 from pipelines.domain.passage import Embedding, Hit, SearchFilters, SearchMode, SparseVector, StageScores
 from pipelines.retrieval.fusion import fuse_scores, word_shares
-from pipelines.stores.qdrant_records import DENSE, SPARSE, to_filter, to_passage, to_sparse
+from pipelines.stores.qdrant.records import DENSE, SPARSE, to_filter, to_passage, to_sparse
 
 CANDIDATES = 50
 """How deep each stage of a hybrid search looks, at least: the fused list can only hold what a stage saw."""

@@ -11,10 +11,10 @@ import pytest
 from qdrant_client import models
 
 from pipelines.errors import PassageStoreUnavailable
-from pipelines.stores.embedded_qdrant import EmbeddedQdrant
-from pipelines.stores.qdrant_passages import QdrantPassageStore
-from pipelines.stores.qdrant_records import SPARSE
-from pipelines.stores.qdrant_shard_record import RECORD
+from pipelines.stores.qdrant.edge_catalogue import RECORD
+from pipelines.stores.qdrant.edge_engine import EdgeEngine
+from pipelines.stores.qdrant.passages import QdrantPassageStore
+from pipelines.stores.qdrant.records import SPARSE
 from tests.contracts.test_passage_store import PASSAGES, fill
 
 _WORDS = models.SparseVectorParams(modifier=models.Modifier.IDF)
@@ -69,7 +69,7 @@ async def test_a_lost_catalogue_of_shards_that_say_nothing_removes_none(folder: 
 
 
 def test_a_lost_catalogue_remembers_the_last_switch(tmp_path: Path) -> None:
-    engine = EmbeddedQdrant(tmp_path)
+    engine = EdgeEngine(tmp_path)
     for name in ("a-1", "a-2", "b-1"):
         _create(engine, name)
     for alias, name in (("a", "a-2"), ("b", "b-1"), ("a", "a-1"), ("again", "a-2")):
@@ -77,7 +77,7 @@ def test_a_lost_catalogue_remembers_the_last_switch(tmp_path: Path) -> None:
     aliases = dict(engine._catalogue.aliases)
     engine.close()
     (tmp_path / "collections.json").unlink()
-    engine = EmbeddedQdrant(tmp_path)
+    engine = EdgeEngine(tmp_path)
     assert engine._catalogue.aliases == aliases == {"a": "a-1", "again": "a-2", "b": "b-1"}
     assert engine.get_collection(collection_name="a").config.metadata == {"called": "a-1"}
     engine.close()
@@ -86,7 +86,7 @@ def test_a_lost_catalogue_remembers_the_last_switch(tmp_path: Path) -> None:
 async def test_a_removal_that_broke_off_is_finished(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = await QdrantPassageStore.open(folder)
     with monkeypatch.context() as patched:
-        patched.setattr("pipelines.stores.qdrant_shards.shutil.rmtree", _killed)
+        patched.setattr("pipelines.stores.qdrant.edge_shards.shutil.rmtree", _killed)
         with pytest.raises(_Killed):
             await store.delete_collection("a", "notes")
     await store.close()
@@ -121,7 +121,7 @@ async def test_a_removal_is_not_believed_before_it_is_written(folder: Path, monk
 
 
 def test_an_alias_is_not_switched_before_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = EmbeddedQdrant(tmp_path)
+    engine = EdgeEngine(tmp_path)
     _create(engine, "a-1")
     _create(engine, "a-2")
     _point_alias(engine, "a", "a-1")
@@ -129,17 +129,17 @@ def test_an_alias_is_not_switched_before_it_is_written(tmp_path: Path, monkeypat
         _point_alias(engine, "a", "a-2")
     assert engine._catalogue.aliases == {"a": "a-1"}
     engine.close()
-    engine = EmbeddedQdrant(tmp_path)
+    engine = EdgeEngine(tmp_path)
     assert engine._catalogue.aliases == {"a": "a-1"}
     _point_alias(engine, "a", "a-2")
     engine.close()
-    engine = EmbeddedQdrant(tmp_path)
+    engine = EdgeEngine(tmp_path)
     assert engine._catalogue.aliases == {"a": "a-2"}
     engine.close()
 
 
 def test_a_file_and_its_name_are_on_the_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine, synced, sync = EmbeddedQdrant(folder), [], os.fsync
+    engine, synced, sync = EdgeEngine(folder), [], os.fsync
     name = engine.get_collections().collections[0].name
 
     def record(descriptor: int) -> None:
@@ -153,7 +153,7 @@ def test_a_file_and_its_name_are_on_the_disk(folder: Path, monkeypatch: pytest.M
 
 
 def test_a_write_that_fails_leaves_no_file_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = EmbeddedQdrant(folder)
+    engine = EdgeEngine(folder)
     before = (folder / "collections.json").read_text()
 
     def fail(_: int) -> None:
@@ -176,13 +176,13 @@ def _killed(*_: object, **__: object) -> None:
     raise _Killed
 
 
-def _create(engine: EmbeddedQdrant, name: str) -> None:
+def _create(engine: EdgeEngine, name: str) -> None:
     engine.create_collection(
         collection_name=name, vectors_config={}, sparse_vectors_config={SPARSE: _WORDS}, metadata={"called": name}
     )
 
 
-def _point_alias(engine: EmbeddedQdrant, alias: str, name: str) -> None:
+def _point_alias(engine: EdgeEngine, alias: str, name: str) -> None:
     change = models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=name, alias_name=alias))
     engine.update_collection_aliases(change_aliases_operations=[change])
 
@@ -199,5 +199,5 @@ def _disk_full(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("pipelines.stores.qdrant_catalogue.write_json", fail)
+        patched.setattr("pipelines.stores.qdrant.edge_catalogue.write_json", fail)
         yield

@@ -15,12 +15,12 @@ from pipelines.domain.model import ModelInfo
 from pipelines.domain.passage import CollectionInfo, Embedding, Hit, Passage, SearchFilters, SearchMode
 from pipelines.errors import EmbedderMismatch, NotFound, PassageStoreUnavailable
 from pipelines.ports.passages import Replacement, ReplacementState
-from pipelines.stores.qdrant_collections import PhysicalCollection, QdrantCollections
-from pipelines.stores.qdrant_connection import CollectionMissing, Connection, ServerConnection
-from pipelines.stores.qdrant_embedded import EmbeddedConnection
-from pipelines.stores.qdrant_records import job_filter, to_passage, to_point
-from pipelines.stores.qdrant_replacement import QdrantReplacement
-from pipelines.stores.qdrant_search import rank_points, stage_requests
+from pipelines.stores.qdrant.collections import PhysicalCollection, QdrantCollections
+from pipelines.stores.qdrant.connection import CollectionMissing, Connection, ServerConnection
+from pipelines.stores.qdrant.edge_connection import EdgeConnection
+from pipelines.stores.qdrant.records import job_filter, to_passage, to_point
+from pipelines.stores.qdrant.search import rank_points, stage_requests
+from pipelines.stores.qdrant.shadow_collections import ShadowCollections
 
 UPSERT_BATCH = 64
 """Points a request: bounds memory, and lets searches in between."""
@@ -37,7 +37,7 @@ class QdrantPassageStore:
         """Take the connection, which ``close`` closes."""
         self._connection = connection
         self._collections = QdrantCollections(connection)
-        self._replacement = QdrantReplacement(connection, self._collections)
+        self._replacement = ShadowCollections(connection, self._collections)
 
     @classmethod
     async def open(
@@ -50,7 +50,7 @@ class QdrantPassageStore:
         """
         if str(location).startswith(("http://", "https://")):
             return cls(ServerConnection(str(location), api_key=api_key, timeout_s=timeout_s))
-        connection = EmbeddedConnection(location)
+        connection = EdgeConnection(location)
         try:
             await connection.call("get_aliases")
         except PassageStoreUnavailable:

@@ -9,12 +9,12 @@ from filelock import FileLock
 from qdrant_client import models
 
 from pipelines.errors import PassageStoreUnavailable
-from pipelines.stores.disk_room import RESERVE_BYTES
-from pipelines.stores.embedded_qdrant import EmbeddedQdrant
-from pipelines.stores.qdrant_edge_records import to_config
-from pipelines.stores.qdrant_embedded import EmbeddedConnection
-from pipelines.stores.qdrant_passages import QdrantPassageStore
-from pipelines.stores.qdrant_records import DENSE
+from pipelines.stores.qdrant.edge_connection import EdgeConnection
+from pipelines.stores.qdrant.edge_engine import EdgeEngine
+from pipelines.stores.qdrant.edge_records import to_config
+from pipelines.stores.qdrant.edge_shards import RESERVE_BYTES
+from pipelines.stores.qdrant.passages import QdrantPassageStore
+from pipelines.stores.qdrant.records import DENSE
 from tests.contracts.test_passage_store import PASSAGES, fill, search
 
 
@@ -29,7 +29,7 @@ class Disk:
 
 async def test_a_full_disk_refuses_to_write_and_answers_searches(tmp_path: Path) -> None:
     disk = Disk()
-    store = QdrantPassageStore(EmbeddedConnection(tmp_path, measure=disk))
+    store = QdrantPassageStore(EdgeConnection(tmp_path, measure=disk))
     await fill(store, *PASSAGES[:3])
     disk.free_bytes = RESERVE_BYTES - 1
     with pytest.raises(PassageStoreUnavailable, match="disk"):
@@ -47,7 +47,7 @@ async def test_a_full_disk_refuses_to_write_and_answers_searches(tmp_path: Path)
 
 async def test_what_cannot_be_erased_for_good_is_not_half_erased(tmp_path: Path) -> None:
     disk = Disk()
-    store = QdrantPassageStore(EmbeddedConnection(tmp_path, measure=disk))
+    store = QdrantPassageStore(EdgeConnection(tmp_path, measure=disk))
     await fill(store, *PASSAGES)
     disk.free_bytes = RESERVE_BYTES  # not enough for a copy of the shard
     with pytest.raises(PassageStoreUnavailable, match="disk"):
@@ -69,7 +69,7 @@ def test_a_folder_that_cannot_be_written_is_named(
     folder = tmp_path / "vectors"
     monkeypatch.setattr(FileLock, "acquire", refuse)
     with pytest.raises(PassageStoreUnavailable, match="'vectors' cannot be written") as refused:
-        EmbeddedQdrant(folder)
+        EdgeEngine(folder)
     assert str(tmp_path) not in str(refused.value)
     assert str(folder) in caplog.text
 
