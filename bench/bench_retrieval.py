@@ -23,7 +23,7 @@ from bench.retrieval_measures import measures
 from bench.retrieval_recordings import sample_recordings
 from bench.retrieval_training import training_facts
 from bench.temporary_store import temporary_store
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import EmbedderInfo
 from pipelines.domain.passage import Embedding, Hit, SearchMode, SearchRequest
 from pipelines.ports.models import Embedder, Reranker
 from pipelines.retrieval.engines.minilm import MiniLmEmbedder
@@ -83,7 +83,7 @@ class RememberingEmbedder:
             self._queries[text] = await self._embedder.embed_query(text)
         return self._queries[text]
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> EmbedderInfo:
         """Say what is behind."""
         return await self._embedder.info()
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import median, quantiles
 
 from bench.synthetic_passages import COLLECTION, TENANT
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import EmbedderInfo
 from pipelines.domain.passage import Embedding, SearchFilters
 from pipelines.stores.qdrant.connection import Connection
 from pipelines.stores.qdrant.names import physical_name
@@ -21,7 +21,7 @@ def p99(seconds: Sequence[float]) -> float:
     return 1_000 * quantiles(seconds, n=100, method="inclusive")[98]
 
 
-async def query_directly(connection: Connection, query: Embedding, embedder: ModelInfo) -> None:
+async def query_directly(connection: Connection, query: Embedding, embedder: EmbedderInfo) -> None:
     """Ask for what no search can do without: both stages, in qdrant-client's own words."""
     name = physical_name(TENANT, COLLECTION, embedder)
     requests = stage_requests(query, mode="hybrid", top_k=10, filters=SearchFilters())

@@ -11,7 +11,7 @@ import yaml
 
 from bench.serving_floor import floor_application
 from bench.synthetic_passages import fill
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import EmbedderInfo
 from pipelines.stores.qdrant.passages import QdrantPassageStore
 from serve_app.laptop.launch import LOCAL_CONFIG, RunningApplication, serving
 
@@ -20,7 +20,7 @@ EMBEDDER_THREADS = 1
 _MINILM = {"chain": [{"backend": "minilm", "name": "all-MiniLM-L6-v2"}], "threads": EMBEDDER_THREADS}
 
 
-def fill_folder(folder: Path, count: int, info: ModelInfo) -> None:
+def fill_folder(folder: Path, count: int, info: EmbedderInfo) -> None:
     """Make the collection in the application's data folder, and a copy of it beside, for the direct use."""
 
     async def write() -> None:

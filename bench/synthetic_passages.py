@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import EmbedderInfo
 from pipelines.domain.passage import Embedding, Passage, SparseVector
 from pipelines.ports.passages import PassageStore
 from pipelines.retrieval.passages import passage_id
@@ -24,12 +24,10 @@ _STEP = 2_000
 class SyntheticEmbedder:
     """Random vectors, drawn anew for every text, at no cost worth measuring."""
 
-    def __init__(self, info: ModelInfo | None = None, *, seed: int = 1) -> None:
+    def __init__(self, info: EmbedderInfo | None = None, *, seed: int = 1) -> None:
         """Pretend to be the embedder that ``info`` describes."""
-        self._info = info or ModelInfo(
-            role="embedder", backend="synthetic", name="random", details={"vector_size": 384, "sparse_idf": True}
-        )
-        self._size = int(str(self._info.details["vector_size"]))
+        self._info = info or EmbedderInfo(backend="synthetic", name="random", vector_size=384, sparse_idf=True)
+        self._size = self._info.vector_size
         self._draw = np.random.default_rng(seed)
 
     async def embed_passages(self, texts: Sequence[str]) -> tuple[Embedding, ...]:
@@ -41,7 +39,7 @@ class SyntheticEmbedder:
         tokens = weigh_passage(made_up(int(self._draw.integers(1 << 30)), 4)).indices
         return Embedding(dense=self._dense(), sparse=SparseVector(indices=tokens, values=(1.0,) * len(tokens)))
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> EmbedderInfo:
         """Describe them."""
         return self._info
 
@@ -80,7 +78,7 @@ def synthetic_passages(first: int, count: int) -> list[Passage]:
     ]
 
 
-async def fill(store: PassageStore, count: int, info: ModelInfo | None = None) -> None:
+async def fill(store: PassageStore, count: int, info: EmbedderInfo | None = None) -> None:
     """Write so many passages, and say how far it is."""
     embedder = SyntheticEmbedder(info)
     await store.ensure_collection(TENANT, COLLECTION, await embedder.info())
@@ -93,7 +91,9 @@ async def fill(store: PassageStore, count: int, info: ModelInfo | None = None) -
 
 
 @asynccontextmanager
-async def filled(location: Path | str, count: int, info: ModelInfo | None = None) -> AsyncIterator[QdrantPassageStore]:
+async def filled(
+    location: Path | str, count: int, info: EmbedderInfo | None = None
+) -> AsyncIterator[QdrantPassageStore]:
     """Open a store with so many passages in it; it stays as it is."""
     store = await QdrantPassageStore.open(location)
     try:

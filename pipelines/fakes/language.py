@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipelines.domain.answer import Completion, CompletionChunk, FinishReason, Message, SamplingOptions, TokenUsage
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import LanguageModelInfo
 from pipelines.errors import GenerationTruncated, InvalidRequest
 from pipelines.language.schemas import minimal_value
 
@@ -43,7 +43,9 @@ class ScriptedLanguageModel:
     a script, a schema gets the smallest value that fits it, and anything else gets the last message back.
     """
 
-    def __init__(self, script: Script = (), *, context_tokens: int = 8192, info: ModelInfo | None = None) -> None:
+    def __init__(
+        self, script: Script = (), *, context_tokens: int = 8192, info: LanguageModelInfo | None = None
+    ) -> None:
         self._script = script
         self._context_tokens = context_tokens
         self._info = info
@@ -115,15 +117,15 @@ class ScriptedLanguageModel:
         """Count a token for every started four characters."""
         return tuple(-(-len(text) // 4) for text in texts)
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> LanguageModelInfo:
         """Describe the fake."""
-        return self._info or ModelInfo(
-            role="llm",
+        return self._info or LanguageModelInfo(
             backend="fake",
             name="scripted",
             checkpoint_hash="sha256:fake",
             capabilities=("structured_output",),
-            details={"context_tokens": self._context_tokens, "generation_config": {"top_p": 0.9}},
+            context_tokens=self._context_tokens,
+            generation_config={"top_p": 0.9},
         )
 
     def _next(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipelines.domain.audio import MAX_SPEECH_PIECE_S, SAMPLE_RATE_HZ, TimeSpan, Window
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import AsrInfo, DiarizerInfo, EmbedderInfo
 from pipelines.domain.passage import Embedding, SparseVector
 from pipelines.domain.samples import Samples
 from pipelines.domain.speakers import Diarization, DiarizationOptions, SpeakerTurn
@@ -91,16 +91,16 @@ class FakeTranscriber:
         """Every script is English."""
         return LanguageGuess(language="en", probability=1.0)
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> AsrInfo:
         """Describe the fake."""
-        return ModelInfo(
-            role="asr",
+        return AsrInfo(
             backend="fake",
             name="scripted",
             checkpoint_hash="sha256:fake",
             languages=("en",),
             capabilities=("word_timestamps",),
-            details={"batch_size": 4, "decoding": {"beam_size": 1}},
+            batch_size=4,
+            decoding={"beam_size": 1},
         )
 
 
@@ -123,9 +123,9 @@ class FakeDiarizer:
             turns.append(SpeakerTurn(start_s=utterance.start_s, end_s=utterance.end_s, speaker=name))
         return Diarization(turns=tuple(turns), exclusive_turns=tuple(turns))
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> DiarizerInfo:
         """Describe the fake."""
-        return ModelInfo(role="diarizer", backend="fake", name="scripted", checkpoint_hash="sha256:fake")
+        return DiarizerInfo(backend="fake", name="scripted", checkpoint_hash="sha256:fake")
 
 
 class FakeEmbedder:
@@ -145,15 +145,14 @@ class FakeEmbedder:
         """Embed the question as a bag of words."""
         return _bag_of_words(text, self.vector_size)
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> EmbedderInfo:
         """Describe the fake."""
-        return ModelInfo(
-            role="embedder",
+        return EmbedderInfo(
             backend="fake",
             name="bag-of-words",
             checkpoint_hash="sha256:fake",
             capabilities=("dense", "sparse"),
-            details={"vector_size": self.vector_size},
+            vector_size=self.vector_size,
         )
 
 

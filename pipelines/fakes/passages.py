@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import EmbedderInfo, RerankerInfo
 from pipelines.domain.passage import (
     CollectionInfo,
     Embedding,
@@ -25,7 +25,7 @@ from pipelines.retrieval.passages import same_passage
 
 @dataclass(slots=True, kw_only=True)
 class _Collection:
-    embedder: ModelInfo
+    embedder: EmbedderInfo
     points: dict[str, tuple[Passage, Embedding]] = field(default_factory=dict)
     token: str | None = None
     """Of the replacement that this was."""
@@ -38,11 +38,11 @@ class _Collection:
             passages=len(self.points),
             embedder=self.embedder.name,
             embedder_hash=self.embedder.checkpoint_hash or "",
-            vector_size=int(str(self.embedder.details["vector_size"])),
+            vector_size=self.embedder.vector_size,
             languages=tuple(sorted({passage.language for passage, _ in self.points.values()})),
         )
 
-    def require(self, embedder: ModelInfo) -> None:
+    def require(self, embedder: EmbedderInfo) -> None:
         if _identity(self.embedder) != _identity(embedder):
             raise EmbedderMismatch(
                 f"the collection holds vectors of {self.embedder.name}, not of {embedder.name}", "collection"
@@ -66,7 +66,7 @@ class InMemoryPassageStore:
         self._collections: dict[tuple[str, str], _Collection] = {}
         self._moves: dict[tuple[str, str], _Move] = {}
 
-    async def ensure_collection(self, tenant: str, collection: str, embedder: ModelInfo) -> None:
+    async def ensure_collection(self, tenant: str, collection: str, embedder: EmbedderInfo) -> None:
         """Create the collection where it does not exist."""
         self._require_up()
         self._collections.setdefault((tenant, collection), _Collection(embedder=embedder)).require(embedder)
@@ -78,7 +78,7 @@ class InMemoryPassageStore:
         passages: Sequence[Passage],
         embeddings: Sequence[Embedding],
         *,
-        embedder: ModelInfo,
+        embedder: EmbedderInfo,
     ) -> None:
         """Write passages under their ids."""
         found = self._get(tenant, collection)
@@ -96,7 +96,7 @@ class InMemoryPassageStore:
         mode: SearchMode,
         top_k: int,
         filters: SearchFilters,
-        embedder: ModelInfo,
+        embedder: EmbedderInfo,
     ) -> tuple[Hit, ...]:
         """Compare the query with every passage."""
         found = self._get(tenant, collection)
@@ -259,9 +259,9 @@ class FakeReranker:
         wanted = set(re.findall(r"\w+", query.lower()))
         return tuple(len(wanted & set(re.findall(r"\w+", text.lower()))) / (len(wanted) or 1) for text in texts)
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> RerankerInfo:
         """Describe the fake."""
-        return ModelInfo(role="reranker", backend="fake", name="shared-words", checkpoint_hash="sha256:fake")
+        return RerankerInfo(backend="fake", name="shared-words", checkpoint_hash="sha256:fake")
 
 
 def passes(passage: Passage, filters: SearchFilters) -> bool:
@@ -287,7 +287,7 @@ def _paired(
     target: _Collection, passages: Sequence[Passage], embeddings: Sequence[Embedding]
 ) -> dict[str, tuple[Passage, Embedding]]:
     pairs = {pair[0].passage_id: pair for pair in zip(passages, embeddings, strict=True)}
-    size = target.embedder.details["vector_size"]
+    size = target.embedder.vector_size
     if any(len(embedding.dense) != size for embedding in embeddings):
         raise EmbedderMismatch(f"the collection holds vectors of {size} numbers", "collection")
     return pairs
@@ -304,5 +304,5 @@ def _refusal() -> Conflict:
     return Conflict("this reindexing was ended, or another one has taken its place", "collection")
 
 
-def _identity(embedder: ModelInfo) -> tuple[str, str | None]:
+def _identity(embedder: EmbedderInfo) -> tuple[str, str | None]:
     return (embedder.name, embedder.checkpoint_hash)

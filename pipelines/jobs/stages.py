@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from pipelines.domain.audio import Recording
 from pipelines.domain.job import JobRequest, NewJob
-from pipelines.domain.model import Degradation, ModelInfo, describe_model
+from pipelines.domain.model import AsrInfo, Degradation, ModelInfo, describe_model
 from pipelines.domain.speakers import Diarization, DiarizationOptions
 from pipelines.domain.transcript import Transcript, TranscriptionOptions, TranscriptionReport, WindowTranscript
 from pipelines.domain.understanding import EnhancementReport, UnderstandingReport
@@ -84,6 +84,7 @@ class Prepared(StageRecord):
 class Transcribed(_ByModel):
     """The transcript. Its waves lie below ``transcribe/``."""
 
+    model: AsrInfo
     report: TranscriptionReport
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from pipelines.domain.answer import SamplingOptions
 from pipelines.domain.job import Enhance
-from pipelines.domain.model import Degradation, ModelInfo
+from pipelines.domain.model import AsrInfo, Degradation, LanguageModelInfo
 from pipelines.domain.template import Template
 from pipelines.domain.transcript import Segment, Transcript
 from pipelines.domain.understanding import EnhancementReport
@@ -36,7 +36,7 @@ async def enhance_transcript(
     transcript: Transcript,
     ports: LanguagePorts,
     *,
-    asr: ModelInfo | None = None,
+    asr: AsrInfo | None = None,
     wanted: Enhance = "auto",
     template_id: str | None = None,
     sampling: SamplingOptions | None = None,
@@ -78,7 +78,7 @@ def _letters(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.casefold()))
 
 
-def _why_not(transcript: Transcript, asr: ModelInfo | None, wanted: Enhance) -> str | None:
+def _why_not(transcript: Transcript, asr: AsrInfo | None, wanted: Enhance) -> str | None:
     if not spoken(transcript):
         return "nothing was said"
     if wanted == "never":
@@ -88,7 +88,7 @@ def _why_not(transcript: Transcript, asr: ModelInfo | None, wanted: Enhance) -> 
     return None
 
 
-def _report(transcript: Transcript, run: RewriteRun, info: ModelInfo) -> EnhancementReport:
+def _report(transcript: Transcript, run: RewriteRun, info: LanguageModelInfo) -> EnhancementReport:
     pairs = [(turn, _text(turn, transcript.language)) for turn in run.turns]
     segments = [segment for turn, text in pairs for segment in align_rewrite(turn.segments, text)]
     failed = run.failed

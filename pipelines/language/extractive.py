@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import LanguageModelInfo
 from pipelines.domain.template import Template
 from pipelines.domain.transcript import Transcript
 from pipelines.domain.understanding import Extraction, Sentence
@@ -58,14 +58,13 @@ class ExtractiveAnalyst:
             answer=complete_computed(schema, answer if isinstance(answer, dict) else {}), by_words=by_words
         )
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> LanguageModelInfo:
         """Say what stands in for a language model."""
-        return ModelInfo(
-            role="llm",
+        return LanguageModelInfo(
             backend="extractive",
             name="extractive",
             description="Picks sentences of the transcript; writes nothing of its own.",
-            details={"embedder": (await self._embedder.info()).name if self._embedder else None},
+            embedder=(await self._embedder.info()).name if self._embedder else None,
         )
 
     async def _embedded(self, texts: Sequence[str]) -> tuple[NDArray[np.float64], str | None]:

@@ -11,7 +11,7 @@ from typing import NoReturn, cast
 from jsonschema import Draft202012Validator
 
 from pipelines.domain.answer import Completion, Message, SamplingOptions
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import LanguageModelInfo
 from pipelines.domain.template import Schema
 from pipelines.domain.understanding import UnderstandingOptions
 from pipelines.errors import (
@@ -46,7 +46,7 @@ class LanguageModelSession:
     """A language model as one transcript uses it. Calls of all its tasks share one bound and one sense of failure."""
 
     model: LanguageModel
-    info: ModelInfo
+    info: LanguageModelInfo
     options: UnderstandingOptions
     request: SamplingOptions
     _slots: asyncio.Semaphore = field(init=False)
@@ -59,15 +59,15 @@ class LanguageModelSession:
     @property
     def context_tokens(self) -> int:
         """How many tokens prompt and answer may have together."""
-        return cast(int, self.info.details.get("context_tokens") or _DEFAULT_CONTEXT_TOKENS)
+        return self.info.context_tokens or _DEFAULT_CONTEXT_TOKENS
 
     def resolve(self, answer_tokens: int) -> ResolvedSampling:
         """Resolve the decoding parameters of a task whose answers need up to ``answer_tokens``.
 
         An answer may fill a third of the context. A limit that request or profile sets goes before the task's own.
         """
-        config = cast(Mapping[str, object], self.info.details.get("generation_config") or {})
-        library = LIBRARY_DEFAULTS if self.info.details.get("known_defaults", True) else UNKNOWN_DEFAULTS
+        library = LIBRARY_DEFAULTS if self.info.known_defaults else UNKNOWN_DEFAULTS
+        config = self.info.generation_config or {}
         resolved = resolve_sampling(self.request, self.options.sampling, config, library)
         limit, source = resolved.sampling.max_tokens, resolved.sources["max_tokens"]
         if source not in ("request", "profile"):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 
 from pipelines.domain.answer import SamplingOptions
 from pipelines.domain.encoding import to_plain
-from pipelines.domain.model import Degradation, ModelInfo
+from pipelines.domain.model import Degradation, LanguageModelInfo
 from pipelines.domain.template import Template
 
 LIBRARY_DEFAULTS: Mapping[str, object] = {
@@ -83,7 +83,7 @@ _DETAILS = ("quantization", "chat_template", "thinking", "reasoning_parser", "st
 
 def language_versions(
     template: Template,
-    info: ModelInfo,
+    info: LanguageModelInfo,
     *,
     resolved: ResolvedSampling | None = None,
     fallback: Degradation | None = None,
@@ -96,7 +96,7 @@ def language_versions(
         "backend": info.backend,
         "variant": info.variant,
         "checkpoint_hash": info.checkpoint_hash,
-        **{name: info.details.get(name) for name in _DETAILS},
+        **{name: getattr(info, name) for name in _DETAILS},
         "decoding": resolved.values if resolved else {},
         "decoding_sources": dict(resolved.sources) if resolved else {},
         "template_id": template.id,

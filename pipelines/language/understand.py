@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from pipelines.domain.encoding import to_plain
 from pipelines.domain.job import JobRequest
-from pipelines.domain.model import Degradation, ModelInfo
+from pipelines.domain.model import AsrInfo, Degradation
 from pipelines.domain.template import Skill, SkillOutcome, SkillRequest, Template
 from pipelines.domain.transcript import LANGUAGE_NAMES, Segment, Transcript, primary_language
 from pipelines.domain.understanding import EnhancementReport, UnderstandingReport, UnderstandingRequest
@@ -228,7 +228,7 @@ class RecordingUnderstanding:
 
     ports: LanguagePorts
 
-    async def enhance(self, transcript: Transcript, request: JobRequest, asr: ModelInfo) -> EnhancementReport:
+    async def enhance(self, transcript: Transcript, request: JobRequest, asr: AsrInfo) -> EnhancementReport:
         """Make the transcript readable, unless the speech model already wrote punctuation."""
         return await enhance_transcript(transcript, self.ports, asr=asr, wanted=request.enhance)
 

@@ -4,10 +4,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Protocol
 
 from pipelines.domain.answer import Completion, CompletionChunk, Message, SamplingOptions
-from pipelines.domain.job import (
-    JobRequest,
-)
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.job import JobRequest
+from pipelines.domain.model import AsrInfo, LanguageModelInfo
 from pipelines.domain.template import Template
 from pipelines.domain.transcript import Transcript
 from pipelines.domain.understanding import EnhancementReport, Extraction, UnderstandingReport
@@ -39,8 +37,8 @@ class LanguageModel(Protocol):
         """
         ...
 
-    async def info(self) -> ModelInfo:
-        """Say what is loaded; ``details["context_tokens"]`` is the context length."""
+    async def info(self) -> LanguageModelInfo:
+        """Say what is loaded."""
         ...
 
 
@@ -57,7 +55,7 @@ class TranscriptAnalyst(Protocol):
         """
         ...
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> LanguageModelInfo:
         """Say what it is; the result of every use is marked degraded by the caller."""
         ...
 
@@ -65,7 +63,7 @@ class TranscriptAnalyst(Protocol):
 class Understanding(Protocol):
     """The language stages. Both read the attributed transcript, so that they run at the same time."""
 
-    async def enhance(self, transcript: Transcript, request: JobRequest, asr: ModelInfo) -> EnhancementReport:
+    async def enhance(self, transcript: Transcript, request: JobRequest, asr: AsrInfo) -> EnhancementReport:
         """Make the transcript readable; ``asr`` says whether it already punctuates."""
         ...
 

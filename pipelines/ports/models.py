@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from pipelines.domain.audio import Window
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import AsrInfo, DiarizerInfo, EmbedderInfo, RerankerInfo
 from pipelines.domain.passage import Embedding
 from pipelines.domain.speakers import Diarization, DiarizationOptions
 from pipelines.domain.transcript import LanguageGuess, TranscriptionOptions, WindowTranscript
@@ -40,11 +40,8 @@ class Transcriber(Protocol):
         """Guess the spoken language of one window; an English-only model always answers ``en`` with 1.0."""
         ...
 
-    async def info(self) -> ModelInfo:
-        """Say what is loaded; ``details["batch_size"]`` is how many windows one batch takes.
-
-        ``details["max_window_s"]``, where present, is the longest window that the model was trained on.
-        """
+    async def info(self) -> AsrInfo:
+        """Say what is loaded."""
         ...
 
 
@@ -58,7 +55,7 @@ class Diarizer(Protocol):
         """
         ...
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> DiarizerInfo:
         """Say what is loaded."""
         ...
 
@@ -74,8 +71,8 @@ class Embedder(Protocol):
         """Embed a question."""
         ...
 
-    async def info(self) -> ModelInfo:
-        """Say what is loaded; ``details["vector_size"]`` is the length of ``dense``."""
+    async def info(self) -> EmbedderInfo:
+        """Say what is loaded."""
         ...
 
 
@@ -86,6 +83,6 @@ class Reranker(Protocol):
         """Return one score a text, 0–1, higher is more relevant, in the order of ``texts``."""
         ...
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> RerankerInfo:
         """Say what is loaded."""
         ...

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import EmbedderInfo
 from pipelines.domain.passage import CollectionInfo, Embedding, Hit, Passage, SearchFilters, SearchMode
 
 
 class PassageStore(Protocol):
     """Passages and their vectors, a collection per tenant and name. Raises PassageStoreUnavailable throughout."""
 
-    async def ensure_collection(self, tenant: str, collection: str, embedder: ModelInfo) -> None:
+    async def ensure_collection(self, tenant: str, collection: str, embedder: EmbedderInfo) -> None:
         """Create the collection for this embedder where it does not exist; otherwise a no-op.
 
         Raises EmbedderMismatch where it holds vectors of another model.
@@ -29,7 +29,7 @@ class PassageStore(Protocol):
         passages: Sequence[Passage],
         embeddings: Sequence[Embedding],
         *,
-        embedder: ModelInfo,
+        embedder: EmbedderInfo,
     ) -> None:
         """Write passages under their ids; writing the same ones again changes nothing. Lengths must agree.
 
@@ -48,7 +48,7 @@ class PassageStore(Protocol):
         mode: SearchMode,
         top_k: int,
         filters: SearchFilters,
-        embedder: ModelInfo,
+        embedder: EmbedderInfo,
     ) -> tuple[Hit, ...]:
         """Return the best ``top_k`` passages, best first, with the scores of the stages that saw them.
 
@@ -98,7 +98,7 @@ class Replacement:
 
     tenant: str
     collection: str
-    embedder: ModelInfo
+    embedder: EmbedderInfo
     token: str
     """Whoever begins with the same one goes on with the same copy: the id of the job."""
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 from pipelines.domain.audio import AudioExtent, TimeSpan, Window, WindowingOptions
 from pipelines.domain.encoding import from_json, to_json
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import AsrInfo
 from pipelines.domain.transcript import (
     DroppedSpan,
     TranscriptionOptions,
@@ -257,11 +257,10 @@ class _Run:
         )
 
 
-def _suited(windowing: WindowingOptions, model: ModelInfo) -> WindowingOptions:
-    longest_s = model.details.get("max_window_s")
-    if not isinstance(longest_s, int | float) or longest_s <= 0:
+def _suited(windowing: WindowingOptions, model: AsrInfo) -> WindowingOptions:
+    if model.max_window_s is None:
         return windowing
-    suited = replace(windowing, max_window_s=min(windowing.max_window_s, float(longest_s)))
+    suited = replace(windowing, max_window_s=min(windowing.max_window_s, model.max_window_s))
     if suited.max_window_s > SHORT_WINDOW_S:
         return suited
     return replace(
@@ -271,12 +270,15 @@ def _suited(windowing: WindowingOptions, model: ModelInfo) -> WindowingOptions:
     )
 
 
-def _batch_size(model: ModelInfo) -> int:
-    size = model.details.get("batch_size")
-    return size if isinstance(size, int) and size > 0 else 4
+_USUAL_BATCH = 4
+"""Where an engine does not say what one batch takes."""
 
 
-def _known_language(options: TranscriptionOptions, model: ModelInfo) -> str | None:
+def _batch_size(model: AsrInfo) -> int:
+    return model.batch_size or _USUAL_BATCH
+
+
+def _known_language(options: TranscriptionOptions, model: AsrInfo) -> str | None:
     return options.language or (model.languages[0] if len(model.languages) == 1 else None)
 
 

@@ -21,7 +21,7 @@ from pipelines.domain.answer import (
     SourcesEvent,
     TokenUsage,
 )
-from pipelines.domain.model import Degradation, ModelInfo, describe_model
+from pipelines.domain.model import Degradation, LanguageModelInfo, describe_model
 from pipelines.errors import DependencyError, ModelError, ModelUnavailable, Overloaded, RayScribeError
 from pipelines.ports.language import LanguageModel
 from pipelines.ports.models import Embedder
@@ -160,7 +160,9 @@ class _Answering:
     def _without_model(self, reason: str) -> None:
         self._degraded.append(Degradation(stage="answer", wanted="language model", used="extractive", reason=reason))
 
-    def _done(self, finish_reason: FinishReason, *, grounded: bool, model: ModelInfo | None = None) -> DoneEvent:
+    def _done(
+        self, finish_reason: FinishReason, *, grounded: bool, model: LanguageModelInfo | None = None
+    ) -> DoneEvent:
         return DoneEvent(
             finish_reason=finish_reason,
             usage=_total(

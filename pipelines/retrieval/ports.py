@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from pipelines.domain.answer import SamplingOptions
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import LanguageModelInfo
 from pipelines.ports.language import LanguageModel
 from pipelines.ports.models import Embedder, Reranker
 from pipelines.ports.passages import PassageStore
@@ -21,7 +21,7 @@ class ChatOptions:
     """Bounds of an answer; the thresholds were set with ``bench/bench_retrieval.py``."""
 
     similar: float = 0.35
-    """Cosine from which a passage counts as evidence, unless the embedder says so in ``details["similar"]``."""
+    """Cosine from which a passage counts as evidence, unless the embedder says so in ``similar``."""
     relevant: float = 0.1
     """A reranker's score from which a passage counts as evidence."""
     answer_tokens: int = 512
@@ -58,6 +58,6 @@ TURN_TOKENS = 8
 """What a chat template puts around a message, at most, in the models this was tried with."""
 
 
-def context_length(info: ModelInfo, options: ChatOptions) -> int:
+def context_length(info: LanguageModelInfo, options: ChatOptions) -> int:
     """Return how many tokens prompt and answer may have together."""
-    return int(str(info.details.get("context_tokens") or options.context_tokens))
+    return info.context_tokens or options.context_tokens

@@ -13,7 +13,7 @@ from pipelines.domain.answer import (
     SamplingOptions,
     Source,
 )
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import LanguageModelInfo
 from pipelines.domain.passage import Passage
 from pipelines.errors import DeadlineExceeded, InvalidRequest
 from pipelines.language.generation import ThinkingSkipper
@@ -147,7 +147,7 @@ class PreparedPrompt:
     sources: tuple[Source, ...]
     """Those that fitted into the context."""
     sampling: SamplingOptions
-    model: ModelInfo
+    model: LanguageModelInfo
 
 
 async def prepare_prompt(
@@ -211,14 +211,15 @@ def _answered(chunk: CompletionChunk, thinking: ThinkingSkipper) -> CompletionCh
     return replace(chunk, text=text + thinking.finish() if chunk.finish_reason else text)
 
 
-def _sampling(request: ChatRequest, options: ChatOptions, info: ModelInfo, context_tokens: int) -> SamplingOptions:
+def _sampling(
+    request: ChatRequest, options: ChatOptions, info: LanguageModelInfo, context_tokens: int
+) -> SamplingOptions:
     """Resolve as text skills do, with a temperature of our own instead of the library's."""
-    config = info.details.get("generation_config")
-    library = LIBRARY_DEFAULTS if info.details.get("known_defaults", True) else UNKNOWN_DEFAULTS
+    library = LIBRARY_DEFAULTS if info.known_defaults else UNKNOWN_DEFAULTS
     resolved = resolve_sampling(
         request.sampling,
         options.sampling,
-        config if isinstance(config, dict) else {},
+        info.generation_config or {},
         {**library, "temperature": options.temperature},
     )
     asked_for = resolved.sources["max_tokens"] in ("request", "profile")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from cachetools import LRUCache
 
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import EmbedderInfo
 from pipelines.domain.passage import Embedding
 from pipelines.ports.models import Embedder
 
@@ -32,7 +32,7 @@ class CachedQueries:
         self._on_lookup = on_lookup
         self._clock = clock
         self._vectors: LRUCache[str, Embedding] = LRUCache(maxsize=size)
-        self._info: ModelInfo | None = None
+        self._info: EmbedderInfo | None = None
         self._asked_at = 0.0
         self.hits = 0
         self.misses = 0
@@ -53,7 +53,7 @@ class CachedQueries:
             self._vectors[text] = vector
         return vector
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> EmbedderInfo:
         """Say what is loaded, at most ``MAX_AGE_S`` late; another model makes all questions new."""
         if self._info is None or self._clock() - self._asked_at > MAX_AGE_S:
             now = await self._embedder.info()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from pipelines.domain.model import Degradation, ModelInfo
+from pipelines.domain.model import Degradation, EmbedderInfo
 from pipelines.domain.passage import Embedding, Hit, Passage, SearchRequest, SearchResult, TextSpan
 from pipelines.domain.writing import MARKS, TERMS, is_unspaced
 from pipelines.errors import InvalidRequest, RayScribeError
@@ -66,7 +66,7 @@ def check_search(request: SearchRequest) -> None:
 
 
 async def _retrieve(
-    store: PassageStore, tenant: str, request: SearchRequest, vector: Embedding, model: ModelInfo
+    store: PassageStore, tenant: str, request: SearchRequest, vector: Embedding, model: EmbedderInfo
 ) -> tuple[Hit, ...]:
     top_k = max(request.top_k, RERANK_CANDIDATES) if request.rerank else request.top_k
     found = await asyncio.gather(

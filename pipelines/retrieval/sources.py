@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipelines.domain.answer import ChatRequest, Citation, Completion, Message, SamplingOptions, Source
-from pipelines.domain.model import Degradation, ModelInfo, describe_model
+from pipelines.domain.model import Degradation, EmbedderInfo, describe_model
 from pipelines.domain.passage import Hit, SearchRequest, TextSpan
 from pipelines.errors import InvalidRequest, RayScribeError
 from pipelines.language.generation import without_thinking
@@ -49,7 +49,7 @@ async def retrieve_sources(ports: ChatPorts, tenant: str, request: ChatRequest, 
         ports.embedder, ports.passages, tenant, replace(search, query=question), reranker=ports.reranker
     )
     embedder = await ports.embedder.info()
-    similar = float(str(embedder.details.get("similar", options.similar)))
+    similar = options.similar if embedder.similar is None else embedder.similar
     evidence = [hit for hit in result.hits if is_evidence(question, hit, similar=similar, relevant=options.relevant)]
     return Retrieval(
         question=question,
@@ -74,7 +74,7 @@ def search_request(ports: ChatPorts, request: ChatRequest) -> SearchRequest:
     )
 
 
-async def _versions(ports: ChatPorts, embedder: ModelInfo, *, reranked: bool) -> dict[str, object]:
+async def _versions(ports: ChatPorts, embedder: EmbedderInfo, *, reranked: bool) -> dict[str, object]:
     versions: dict[str, object] = {"embedder": describe_model(embedder)}
     if reranked and ports.reranker is not None:
         versions["reranker"] = describe_model(await ports.reranker.info())

@@ -11,7 +11,7 @@ from typing import Any, cast
 from ray.llm._internal.serve.core.server.llm_server import LLMServer
 from ray.serve.llm.openai_api_models import ChatCompletionRequest
 
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import LanguageModelInfo
 from pipelines.errors import ModelUnavailable
 from pipelines.language.engines.openai_wire import EventLines, refusal
 from pipelines.language.engines.vllm import TokenCounter, describe_model, load_tokenizer
@@ -54,7 +54,7 @@ class PlainLLMServer(LLMServer):
             self._tokenizer = await asyncio.to_thread(load_tokenizer, await self._folder())
         return await asyncio.to_thread(tuple, map(self._tokenizer, texts))
 
-    async def describe(self) -> ModelInfo:
+    async def describe(self) -> LanguageModelInfo:
         """Say what is loaded."""
         config: Any = await self.llm_config()
         folder = await self._folder()

@@ -55,7 +55,7 @@ class Loaded(Generic[AnyT]):
 @dataclass(slots=True, eq=False)
 class _Serving(Generic[EngineT]):
     loaded: Loaded[EngineT]
-    batch_size: object
+    batch_size: int | None
     """What one batch took when the engine was loaded."""
     calls: list[float] = field(default_factory=list)
     """When those under way began. An engine that was replaced is closed when the last has ended."""
@@ -175,7 +175,7 @@ class ModelChain(Generic[EngineT]):
 
 
 async def _serving(loaded: Loaded[EngineT]) -> _Serving[EngineT]:
-    return _Serving(loaded, (await loaded.engine.info()).details.get("batch_size"))
+    return _Serving(loaded, (await loaded.engine.info()).batch_size)
 
 
 def _after(role: ModelRole, chain: Sequence[ModelChoice], choice: ModelChoice) -> tuple[ModelChoice, ...]:
@@ -197,8 +197,8 @@ def _full_name(choice: ModelChoice) -> str:
     return f"{choice.name} ({choice.device}, {choice.compute_type})"
 
 
-def _smaller_batch(role: ModelRole, wanted: object, info: ModelInfo) -> Degradation | None:
-    used = info.details.get("batch_size")
+def _smaller_batch(role: ModelRole, wanted: int | None, info: ModelInfo) -> Degradation | None:
+    used = info.batch_size
     if used == wanted:
         return None
     return Degradation(

@@ -11,7 +11,7 @@ from typing import Any
 from ray.serve import Application
 
 from pipelines.domain.answer import Completion, CompletionChunk, Message, SamplingOptions
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import LanguageModelInfo
 from pipelines.errors import InvalidRequest, ModelUnavailable
 from pipelines.language.engines.openai import Endpoint, OpenAILanguageModel
 from pipelines.language.engines.openai_wire import ChunkReader, chat_body, read_completion
@@ -62,9 +62,9 @@ class HandleLanguageModel:
         counts: tuple[int, ...] = await call(self._handle.token_counts, tuple(texts))
         return counts
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> LanguageModelInfo:
         """Ask a replica what it loaded."""
-        info: ModelInfo = await call(self._handle.describe)
+        info: LanguageModelInfo = await call(self._handle.describe)
         return info
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import pytest
 
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import EmbedderInfo
 from pipelines.domain.passage import Embedding, Passage, SearchRequest
 from pipelines.errors import Conflict, EmbedderMismatch, NotFound, RayScribeError
 from pipelines.fakes.models import FakeEmbedder
@@ -28,7 +28,7 @@ class OtherEmbedder(FakeEmbedder):
 
     vector_size = 32
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> EmbedderInfo:
         return replace(await super().info(), name="other")
 
 

@@ -35,7 +35,7 @@ def _bge(folder: Path) -> BgeEmbedder:
 
 
 async def test_both_halves_have_their_form(embedder: Embedder) -> None:
-    size = (await embedder.info()).details["vector_size"]
+    size = (await embedder.info()).vector_size
     passages = await embedder.embed_passages(["the exam is on monday", "cells divide in two"])
     for embedding in (*passages, await embedder.embed_query("when is the exam")):
         assert len(embedding.dense) == size

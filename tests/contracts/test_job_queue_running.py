@@ -10,7 +10,7 @@ import pytest
 from pipelines.domain.answer import Answer, ChatRequest, Message
 from pipelines.domain.encoding import from_plain
 from pipelines.domain.job import JobFilters, JobKind, JobRequest, JobStatus, NewJob
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import EmbedderInfo
 from pipelines.domain.passage import Embedding
 from pipelines.errors import Conflict, JobEnded, NotFound
 from pipelines.fakes.language import ScriptedAnswer, ScriptedLanguageModel
@@ -125,7 +125,7 @@ class TestRunning:
 class HeldEmbedder(FakeEmbedder):
     """Another model, which never answers."""
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> EmbedderInfo:
         return replace(await super().info(), name="other")
 
     async def embed_passages(self, texts: Sequence[str]) -> tuple[Embedding, ...]:

@@ -166,5 +166,5 @@ async def test_tokens_can_be_counted(rig: Rig) -> None:
 async def test_it_says_what_it_is(rig: Rig) -> None:
     info = await rig.model.info()
     assert info.role == "llm"
-    assert isinstance(info.details["context_tokens"], int)
+    assert isinstance(info.context_tokens, int)
     assert "structured_output" in info.capabilities

@@ -145,5 +145,5 @@ async def test_it_says_what_is_loaded(case: Case) -> None:
     assert info.role == "asr"
     assert info.checkpoint_hash is not None
     assert info.checkpoint_hash.startswith("sha256:")
-    assert isinstance(info.details["batch_size"], int)
+    assert isinstance(info.batch_size, int)
     assert info.languages == ("en",)

@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.domain.audio import AudioExtent, Recording, Window, WindowingOptions
 from pipelines.domain.job import JobResult, NewJob, Upload
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import AsrInfo
 from pipelines.domain.transcript import TranscriptionOptions, WindowTranscript
 from pipelines.errors import (
     AudioDamaged,
@@ -248,8 +248,8 @@ class CrowdedTranscriber(FakeTranscriber):
         finally:
             self.inside -= 1
 
-    async def info(self) -> ModelInfo:
-        return replace(await super().info(), details={"batch_size": 24})
+    async def info(self) -> AsrInfo:
+        return replace(await super().info(), batch_size=24)
 
 
 class WindowReader:

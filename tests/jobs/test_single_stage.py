@@ -12,7 +12,7 @@ import pytest
 from pipelines.domain.answer import Answer, ChatRequest, Message
 from pipelines.domain.encoding import from_plain
 from pipelines.domain.job import JobKind, JobRequest, JobResult, JobStatus, NewJob
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import EmbedderInfo
 from pipelines.domain.passage import Embedding
 from pipelines.domain.template import Skill, SkillRequest
 from pipelines.errors import ModelError
@@ -77,7 +77,7 @@ class OtherEmbedder(FakeEmbedder):
             await self.gate.wait()
         return await super().embed_passages(texts)
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> EmbedderInfo:
         return replace(await super().info(), name="other")
 
 

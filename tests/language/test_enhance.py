@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.domain.answer import Message, SamplingOptions
 from pipelines.domain.encoding import from_plain, to_plain
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import AsrInfo, LanguageModelInfo
 from pipelines.domain.transcript import Transcript
 from pipelines.domain.understanding import EnhancementReport, UnderstandingOptions
 from pipelines.errors import InvalidRequest, ModelUnavailable
@@ -110,7 +110,7 @@ async def test_a_long_turn_is_cleaned_in_chunks() -> None:
 
 
 async def test_a_speech_model_that_punctuates_needs_no_cleaning() -> None:
-    asr = ModelInfo(role="asr", backend="chunkformer", name="punctuator", capabilities=("native_punctuation",))
+    asr = AsrInfo(backend="chunkformer", name="punctuator", capabilities=("native_punctuation",))
     model = ScriptedLanguageModel()
     report = await enhance_transcript(RAW, ports(model), asr=asr)
     assert report.skipped == "punctuator writes punctuation itself"
@@ -120,7 +120,7 @@ async def test_a_speech_model_that_punctuates_needs_no_cleaning() -> None:
 
 
 async def test_it_can_be_wanted_always_or_never() -> None:
-    asr = ModelInfo(role="asr", backend="chunkformer", name="punctuator", capabilities=("native_punctuation",))
+    asr = AsrInfo(backend="chunkformer", name="punctuator", capabilities=("native_punctuation",))
     always = await enhance_transcript(RAW, ports(None), asr=asr, wanted="always")
     assert (always.skipped, always.transcript == RAW) == (None, False)
     never = await enhance_transcript(RAW, ports(None), wanted="never")
@@ -155,7 +155,7 @@ async def test_a_model_that_dies_on_the_way_leaves_the_rest_to_the_rules() -> No
 
 async def test_a_model_that_is_down_from_the_start_is_named_as_the_reason() -> None:
     class Down(ScriptedLanguageModel):
-        async def info(self) -> ModelInfo:
+        async def info(self) -> LanguageModelInfo:
             raise ModelUnavailable("no replica of this model can be started")
 
     report = await enhance_transcript(RAW, ports(Down()))

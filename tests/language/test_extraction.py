@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import EmbedderInfo
 from pipelines.domain.passage import Embedding
 from pipelines.domain.transcript import Segment, Transcript
 from pipelines.errors import ModelUnavailable
@@ -39,8 +39,8 @@ class NoEmbedder:
     async def embed_query(self, text: str) -> Embedding:
         raise ModelUnavailable("gone")
 
-    async def info(self) -> ModelInfo:
-        return ModelInfo(role="embedder", backend="fake", name="gone")
+    async def info(self) -> EmbedderInfo:
+        return EmbedderInfo(backend="fake", name="gone", vector_size=64)
 
 
 async def fill(template_id: str, transcript: Transcript, analyst: ExtractiveAnalyst | None = None) -> dict[str, Any]:
@@ -155,4 +155,4 @@ async def test_a_day_of_talk_is_thinned_out_before_it_is_ranked() -> None:
 
 async def test_it_says_what_it_is() -> None:
     info = await ExtractiveAnalyst(FakeEmbedder()).info()
-    assert (info.backend, info.details["embedder"]) == ("extractive", "bag-of-words")
+    assert (info.backend, info.embedder) == ("extractive", "bag-of-words")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipelines.domain.answer import Message
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import LanguageModelInfo
 from pipelines.domain.understanding import UnderstandingRequest
 from pipelines.errors import InvalidRequest
 from pipelines.fakes.language import ScriptedLanguageModel
@@ -54,7 +54,7 @@ async def test_a_translation_into_the_same_language_is_a_copy() -> None:
 
 
 async def test_a_language_that_the_model_does_not_know_is_refused() -> None:
-    info = ModelInfo(role="llm", backend="fake", name="two", languages=("en", "fr"), details={"context_tokens": 8192})
+    info = LanguageModelInfo(backend="fake", name="two", languages=("en", "fr"), context_tokens=8192)
     request = UnderstandingRequest(features=("translation",), target_language="de")
     with pytest.raises(InvalidRequest, match="does not translate into 'de'") as caught:
         await understand_transcript(MEETING, request, ports(ScriptedLanguageModel(info=info)))

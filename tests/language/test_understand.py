@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from pipelines.domain.answer import Message, SamplingOptions
 from pipelines.domain.encoding import from_plain, to_plain
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import LanguageModelInfo
 from pipelines.domain.transcript import Transcript
 from pipelines.domain.understanding import UnderstandingReport, UnderstandingRequest
 from pipelines.errors import GenerationTruncated, InvalidRequest, ModelUnavailable, Overloaded
@@ -149,7 +149,7 @@ async def test_a_model_that_is_too_slow_is_not_waited_for() -> None:
 
 async def test_a_model_that_does_not_say_what_it_is_counts_as_down() -> None:
     class Silent(ScriptedLanguageModel):
-        async def info(self) -> ModelInfo:
+        async def info(self) -> LanguageModelInfo:
             raise DOWN
 
     report = await understand_transcript(SUPPORT_CALL, ENTITIES, ports(Silent()))
@@ -237,21 +237,18 @@ async def test_silence_is_not_worth_a_call_and_not_a_fallback() -> None:
 
 
 async def test_versions_say_everything_that_made_the_answer() -> None:
-    info = ModelInfo(
-        role="llm",
+    info = LanguageModelInfo(
         backend="vllm",
         name="tiny",
         variant="0.6b",
         checkpoint_hash="sha256:abc",
-        details={
-            "context_tokens": 8192,
-            "quantization": "awq",
-            "chat_template": "sha256:def",
-            "thinking": False,
-            "reasoning_parser": None,
-            "structured_output_backend": "xgrammar",
-            "generation_config": {"top_k": 20, "temperature": 0.6},
-        },
+        context_tokens=8192,
+        quantization="awq",
+        chat_template="sha256:def",
+        thinking=False,
+        reasoning_parser=None,
+        structured_output_backend="xgrammar",
+        generation_config={"top_k": 20, "temperature": 0.6},
     )
     request = replace(ENTITIES, sampling=SamplingOptions(seed=7))
     report = await understand_transcript(SUPPORT_CALL, request, ports(ScriptedLanguageModel(info=info)))

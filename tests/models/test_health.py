@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipelines.domain.audio import Window
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import AsrInfo, DiarizerInfo, ModelInfo
 from pipelines.domain.passage import Embedding, SparseVector
 from pipelines.domain.transcript import TranscriptionOptions, WindowTranscript
 from pipelines.engine_errors import model_errors
@@ -59,7 +59,7 @@ class Engine:
         return "right"
 
     async def info(self) -> ModelInfo:
-        return ModelInfo(role="asr", backend="engine", name="engine")
+        return AsrInfo(backend="engine", name="engine")
 
 
 class Clock:
@@ -176,8 +176,8 @@ async def test_an_engine_that_is_always_busy_is_asked_too_and_waited_for() -> No
 class DeafTranscriber(FakeTranscriber):
     """A wheel that returns empty text without an error."""
 
-    async def info(self) -> ModelInfo:
-        return ModelInfo(role="asr", backend="faster-whisper", name="deaf")
+    async def info(self) -> AsrInfo:
+        return AsrInfo(backend="faster-whisper", name="deaf")
 
 
 class HearingTranscriber(DeafTranscriber):
@@ -226,8 +226,8 @@ async def test_a_reranker_that_prefers_nonsense_is_unhealthy() -> None:
 
 
 class DeafDiarizer(FakeDiarizer):
-    async def info(self) -> ModelInfo:
-        return ModelInfo(role="diarizer", backend="pyannote", name="deaf")
+    async def info(self) -> DiarizerInfo:
+        return DiarizerInfo(backend="pyannote", name="deaf")
 
 
 async def test_a_diarizer_that_hears_nobody_is_unhealthy() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.batching import BatchStatistics, DynamicBatcher
-from pipelines.domain.model import ROLE_STAGES, Degradation, ModelInfo, ModelRole
+from pipelines.domain.model import ROLE_STAGES, AsrInfo, Degradation, ModelInfo, ModelRole
 from pipelines.errors import ModelOutOfMemory, ModelUnavailable
 from serve_app.models.chain import ModelChain
 from serve_app.models.engines import _measure_batch
@@ -39,7 +39,7 @@ class Engine:
         return self.name
 
     async def info(self) -> ModelInfo:
-        return ModelInfo(role="asr", backend="engine", name=self.name, details={"batch_size": self.batch_size})
+        return AsrInfo(backend="engine", name=self.name, batch_size=self.batch_size)
 
     async def close(self) -> None:
         self.closed = True

@@ -7,7 +7,7 @@ import pytest
 from pipelines.audio.decode import PyavDecoder
 from pipelines.audio.reader import LocalReader
 from pipelines.domain.audio import AudioExtent, Window, WindowingOptions
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import AsrInfo
 from pipelines.domain.transcript import LanguageGuess, TranscriptionOptions, WindowTranscript
 from pipelines.errors import AudioTooShort, ModelUnavailable
 from pipelines.fakes.models import FakeSpeechDetector, FakeTranscriber
@@ -55,7 +55,7 @@ class Polyglot(FakeTranscriber):
         guess = self.guesses[window.index]
         return replace(transcript, language=guess.language, language_probability=guess.probability)
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> AsrInfo:
         return replace(await super().info(), languages=())
 
 
@@ -113,9 +113,9 @@ async def test_a_given_language_is_not_guessed() -> None:
 
 async def test_windows_are_no_longer_than_the_model_knows() -> None:
     class ShortSighted(FakeTranscriber):
-        async def info(self) -> ModelInfo:
+        async def info(self) -> AsrInfo:
             info = await super().info()
-            return replace(info, details={**info.details, "max_window_s": 12.0})
+            return replace(info, max_window_s=12.0)
 
     store = InMemoryArtifactStore()
     await store.write(KEY, write_wav([Utterance(start_s=s, end_s=s + 6.0, text="six") for s in (0.0, 7.0, 14.0, 21.0)]))

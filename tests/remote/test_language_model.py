@@ -12,7 +12,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from pipelines.domain.answer import Message, SamplingOptions
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import LanguageModelInfo
 from pipelines.errors import DeadlineExceeded, GenerationTruncated, InvalidRequest, ModelError, ModelUnavailable
 from pipelines.fakes.language import ScriptedAnswer, ScriptedLanguageModel
 from pipelines.language.engines.openai import Endpoint, OpenAILanguageModel
@@ -229,7 +229,7 @@ class Unreachable(ScriptedLanguageModel):
 
     asked = 0
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> LanguageModelInfo:
         self.asked += 1
         raise ModelUnavailable("the language model's endpoint cannot be reached")
 
@@ -345,15 +345,14 @@ def test_a_model_folder_says_what_stands_in_versions(folder: Path) -> None:
     assert info.checkpoint_hash is not None
     assert info.checkpoint_hash.startswith("sha256:")
     assert (info.backend, info.name, info.compute_type) == ("vllm", "tiny", "bfloat16")
-    template = info.details["chat_template"]
+    template = info.chat_template
     assert isinstance(template, str)
     assert template.startswith("sha256:")
     assert dict(info.details) == {
         "context_tokens": 512,
-        "quantization": None,
         "chat_template": template,
         "thinking": False,
-        "reasoning_parser": None,
+        "known_defaults": True,
         "structured_output_backend": "xgrammar",
         "generation_config": {"temperature": 0.6, "top_k": 20},
     }
@@ -362,8 +361,8 @@ def test_a_model_folder_says_what_stands_in_versions(folder: Path) -> None:
 def test_a_folder_without_further_files_is_described_too(folder: Path) -> None:
     (folder / "generation_config.json").unlink()
     (folder / "tokenizer_config.json").unlink()
-    details = describe_model(folder, "tiny", {}, device="cpu").details
-    assert (details["generation_config"], details["chat_template"]) == ({}, None)
+    info = describe_model(folder, "tiny", {}, device="cpu")
+    assert (info.generation_config, info.chat_template) == ({}, None)
     (folder / "generation_config.json").write_text("[1]")
     with pytest.raises(ValueError, match=r"generation_config\.json"):
         describe_model(folder, "tiny", {}, device="cpu")

@@ -20,7 +20,7 @@ from pipelines.domain.answer import (
     SamplingOptions,
     SourcesEvent,
 )
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import LanguageModelInfo
 from pipelines.errors import (
     DeadlineExceeded,
     InvalidRequest,
@@ -84,8 +84,8 @@ def kinds(of: Sequence[ChatEvent]) -> list[str]:
     return [kind for place, kind in enumerate(found) if place == 0 or kind != found[place - 1]]
 
 
-def knowing(**details: object) -> ModelInfo:
-    return ModelInfo(role="llm", backend="fake", name="scripted", details={"context_tokens": 8192, **details})
+def knowing(**known: Any) -> LanguageModelInfo:
+    return LanguageModelInfo(backend="fake", name="scripted", **{"context_tokens": 8192, **known})
 
 
 class RoomForOneSource(ScriptedLanguageModel):
@@ -94,7 +94,7 @@ class RoomForOneSource(ScriptedLanguageModel):
     async def count_tokens(self, texts: Sequence[str]) -> tuple[int, ...]:
         return tuple(100 if text.startswith("[") else 10 for text in texts)
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> LanguageModelInfo:
         return knowing(context_tokens=200)
 
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import EmbedderInfo
 from pipelines.domain.passage import Embedding
 from pipelines.errors import ModelUnavailable
 from pipelines.fakes.models import FakeEmbedder
@@ -25,7 +25,7 @@ class CountingEmbedder(FakeEmbedder):
         self.queries.append(text)
         return await super().embed_query(text)
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> EmbedderInfo:
         return replace(await super().info(), name=self.name)
 
 

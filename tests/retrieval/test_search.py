@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import EmbedderInfo
 from pipelines.domain.passage import SearchFilters, SearchMode, SearchRequest
 from pipelines.errors import (
     EmbedderMismatch,
@@ -164,8 +164,8 @@ async def test_a_store_that_is_down_is_unavailable(store: InMemoryPassageStore) 
 
 async def test_a_model_that_did_not_make_the_vectors_is_refused(store: InMemoryPassageStore) -> None:
     class Other(FakeEmbedder):
-        async def info(self) -> ModelInfo:
-            return ModelInfo(role="embedder", backend="fake", name="other", details={"vector_size": 64})
+        async def info(self) -> EmbedderInfo:
+            return EmbedderInfo(backend="fake", name="other", vector_size=64)
 
     with pytest.raises(EmbedderMismatch):
         await search_passages(Other(), store, "a", request("exam"))

@@ -10,7 +10,7 @@ import httpx
 import pytest
 import yaml
 
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import EmbedderInfo
 from pipelines.domain.passage import Passage
 from pipelines.fakes.models import FakeEmbedder
 from pipelines.retrieval.passages import passage_id
@@ -43,7 +43,7 @@ class ForeignEmbedder(FakeEmbedder):
 
     vector_size = 32
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> EmbedderInfo:
         return replace(await super().info(), name="foreign")
 
 

@@ -169,4 +169,4 @@ async def test_tokens_are_counted_by_the_models_own_tokenizer(model: LanguageMod
 async def test_it_says_what_it_is(model: LanguageModel) -> None:
     info = await model.info()
     assert (info.backend, info.name, info.device) == ("vllm", "tiny", "cpu")
-    assert info.details["context_tokens"] == 16_384
+    assert info.context_tokens == 16_384

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from pipelines.domain.answer import Completion, CompletionChunk, Message, SamplingOptions
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import LanguageModelInfo
 from pipelines.errors import DeadlineExceeded, InvalidRequest, ModelError, ModelUnavailable
 from pipelines.language.engines.openai_wire import ChunkReader, EventLines, chat_body, read_completion, refusal
 
@@ -38,8 +38,9 @@ class Endpoint:
     """For an answer that is not streamed."""
     extra: Mapping[str, object] = field(default_factory=dict)
     """Further fields of every request (``chat_template_kwargs``, …)."""
-    details: Mapping[str, object] = field(default_factory=dict)
-    """What the operator knows and the endpoint does not say: ``quantization``, ``generation_config``, …"""
+    quantization: str | None = None
+    """What the operator knows and the endpoint does not say; so the next."""
+    generation_config: Mapping[str, object] | None = None
 
 
 class OpenAILanguageModel:
@@ -109,7 +110,7 @@ class OpenAILanguageModel:
                 self._count_again_s = time.monotonic() + _COUNT_AGAIN_AFTER_S
         return tuple(map(estimate_tokens, texts))
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> LanguageModelInfo:
         """Ask the endpoint for its models; its ``max_model_len`` goes before the configured context length.
 
         Raises ModelUnavailable, DeadlineExceeded.
@@ -122,19 +123,17 @@ class OpenAILanguageModel:
                 raise ModelUnavailable(error.message) from error
             listed = _listed(response, self._endpoint.model)
         context_tokens = listed.get("max_model_len") or self._endpoint.context_tokens
-        return ModelInfo(
-            role="llm",
+        return LanguageModelInfo(
             backend="openai",
             name=self._endpoint.model,
             device="remote",
             capabilities=("structured_output",),
-            details={
-                "structured_output_backend": "endpoint",
-                # What the endpoint draws with where a request says nothing is its own affair, and not known here.
-                "known_defaults": False,
-                **self._endpoint.details,
-                "context_tokens": min(int(context_tokens), self._endpoint.context_tokens),
-            },
+            structured_output_backend="endpoint",
+            # What the endpoint draws with where a request says nothing is its own affair, and not known here.
+            known_defaults=False,
+            quantization=self._endpoint.quantization,
+            generation_config=self._endpoint.generation_config,
+            context_tokens=min(int(context_tokens), self._endpoint.context_tokens),
         )
 
     def _body(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from pipelines.checkpoints import checkpoint_hash
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import LanguageModelInfo
 
 TokenCounter = Callable[[str], int]
 STRUCTURED_OUTPUT_BACKEND = "xgrammar"
@@ -39,13 +39,12 @@ def request_extras(arguments: Mapping[str, object]) -> dict[str, object]:
     return {"chat_template_kwargs": {"enable_thinking": thinking}}
 
 
-def describe_model(folder: Path, name: str, arguments: Mapping[str, object], *, device: str) -> ModelInfo:
+def describe_model(folder: Path, name: str, arguments: Mapping[str, object], *, device: str) -> LanguageModelInfo:
     """Read from the model's folder what stands in ``versions``. Raises OSError, ValueError (its files are broken)."""
     config = _read_json(folder / "config.json")
     longest = cast(int, config.get("max_position_embeddings") or _DEFAULT_CONTEXT_TOKENS)
     quantization = cast(Mapping[str, object], config.get("quantization_config") or {})
-    return ModelInfo(
-        role="llm",
+    return LanguageModelInfo(
         backend="vllm",
         name=name,
         path=str(folder),
@@ -53,15 +52,13 @@ def describe_model(folder: Path, name: str, arguments: Mapping[str, object], *, 
         compute_type=_text(arguments.get("dtype") or config.get("torch_dtype") or config.get("dtype")),
         device=device,
         capabilities=("structured_output",),
-        details={
-            "context_tokens": min(longest, cast(int, arguments.get("max_model_len") or longest)),
-            "quantization": arguments.get("quantization") or quantization.get("quant_method"),
-            "chat_template": _chat_template_hash(folder),
-            "thinking": bool(arguments.get("reasoning_parser")),
-            "reasoning_parser": arguments.get("reasoning_parser"),
-            "structured_output_backend": STRUCTURED_OUTPUT_BACKEND,
-            "generation_config": _read_json(folder / "generation_config.json"),
-        },
+        context_tokens=min(longest, cast(int, arguments.get("max_model_len") or longest)),
+        quantization=_text(arguments.get("quantization") or quantization.get("quant_method")),
+        chat_template=_chat_template_hash(folder),
+        thinking=bool(arguments.get("reasoning_parser")),
+        reasoning_parser=_text(arguments.get("reasoning_parser")),
+        structured_output_backend=STRUCTURED_OUTPUT_BACKEND,
+        generation_config=_read_json(folder / "generation_config.json"),
     )
 
 

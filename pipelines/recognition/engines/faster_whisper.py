@@ -18,7 +18,7 @@ import numpy as np
 from pipelines.batching import BatchStatistics, DynamicBatcher
 from pipelines.checkpoints import checkpoint_hash, folder_bytes
 from pipelines.domain.audio import SAMPLE_RATE_HZ, TimeSpan, Window
-from pipelines.domain.model import Degradation, ModelInfo
+from pipelines.domain.model import AsrInfo, Degradation
 from pipelines.domain.samples import Samples
 from pipelines.domain.transcript import LanguageGuess, Segment, TranscriptionOptions, WindowTranscript, Word
 from pipelines.engine_errors import is_out_of_memory, model_errors
@@ -82,7 +82,7 @@ def _first_way(options: TranscriptionOptions) -> _Way:
 class FasterWhisperTranscriber:
     """Implements Transcriber. Make it with ``load``; ``close`` ends its thread."""
 
-    def __init__(self, decoder: WhisperDecoder, batcher: Batcher, info: ModelInfo) -> None:
+    def __init__(self, decoder: WhisperDecoder, batcher: Batcher, info: AsrInfo) -> None:
         self.decoder = decoder
         self._batcher = batcher
         self._info = info
@@ -154,9 +154,9 @@ class FasterWhisperTranscriber:
         assert isinstance(guess, LanguageGuess)
         return guess
 
-    async def info(self) -> ModelInfo:
-        """Say what is loaded; see Transcriber.info. ``details["max_window_s"]``: the longest window the model knows."""
-        return replace(self._info, details={**self._info.details, "batch_size": self._batcher.batch_size})
+    async def info(self) -> AsrInfo:
+        """Say what is loaded; see Transcriber.info."""
+        return replace(self._info, batch_size=self._batcher.batch_size)
 
     async def close(self) -> None:
         """Refuse what waits (ModelUnavailable), let the batch under way end, and stop the model's thread."""
@@ -277,14 +277,13 @@ def run_translated(
         return decoder.run(requests)
 
 
-def _describe(decoder: WhisperDecoder, path: Path, name: str, native_punctuation: bool) -> ModelInfo:
+def _describe(decoder: WhisperDecoder, path: Path, name: str, native_punctuation: bool) -> AsrInfo:
     model = decoder.model.model
     options = TranscriptionOptions()
     capabilities: tuple[str, ...] = ("word_timestamps",)
     capabilities += ("language_detection", "translation") if decoder.multilingual else ()
     capabilities += ("native_punctuation",) if native_punctuation else ()
-    return ModelInfo(
-        role="asr",
+    return AsrInfo(
         backend="faster-whisper",
         name=name,
         path=str(path),
@@ -295,10 +294,8 @@ def _describe(decoder: WhisperDecoder, path: Path, name: str, native_punctuation
         capabilities=capabilities,
         languages=() if decoder.multilingual else decoder.languages,
         memory_bytes=folder_bytes(path),
-        details={
-            "max_window_s": decoder.max_window_s,
-            "decoding": {"beam_size": options.beam_size, "temperatures": list(options.temperatures)},
-        },
+        max_window_s=decoder.max_window_s,
+        decoding={"beam_size": options.beam_size, "temperatures": list(options.temperatures)},
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.batching import DynamicBatcher
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import EmbedderInfo
 from pipelines.domain.passage import Embedding, SparseVector
 from pipelines.engine_errors import model_errors
 from pipelines.retrieval.engines.flag_models import (
@@ -32,7 +32,7 @@ SIMILAR = 0.5
 class BgeEmbedder:
     """Implements Embedder; texts of concurrent callers meet in one batch, questions first."""
 
-    def __init__(self, model: Any, info: ModelInfo, *, batch_size: int = BATCH_SIZE) -> None:
+    def __init__(self, model: Any, info: EmbedderInfo, *, batch_size: int = BATCH_SIZE) -> None:
         self._model = model
         self._info = info
         self._ignored = _special_tokens(model.tokenizer)
@@ -55,17 +55,15 @@ class BgeEmbedder:
     def _load(cls, folder: Path, name: str, device: str, threads: int | None, batch_size: int) -> "BgeEmbedder":
         model = load_flag_model(lambda: _build(folder, device), name, threads=threads)
         info = describe_flag_model(
-            "embedder",
+            EmbedderInfo,
             name,
             folder,
             device=device,
             capabilities=("dense", "sparse"),
             description="Multilingual embeddings, dense and lexical",
-            details={
-                "vector_size": model.model.model.config.hidden_size,
-                "max_tokens": MAX_TOKENS,
-                "similar": SIMILAR,
-            },
+            vector_size=model.model.model.config.hidden_size,
+            max_tokens=MAX_TOKENS,
+            similar=SIMILAR,
         )
         return cls(model, info, batch_size=batch_size)
 
@@ -77,9 +75,9 @@ class BgeEmbedder:
         """Embed a question, before any passages that wait; BGE-M3 wants no instruction in front of it."""
         return await self._batcher.submit(text, key=None, urgency=_QUESTION)
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> EmbedderInfo:
         """Say what is loaded."""
-        return replace(self._info, details={**self._info.details, "batch_size": self._batcher.batch_size})
+        return replace(self._info, batch_size=self._batcher.batch_size)
 
     async def close(self) -> None:
         """Let the batch under way end, refuse what waits, and stop the model's thread."""

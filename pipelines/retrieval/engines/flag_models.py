@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipelines.checkpoints import checkpoint_hash, folder_bytes
-from pipelines.domain.model import ModelInfo, ModelRole
+from pipelines.domain.model import ModelInfo
 from pipelines.errors import ModelUnavailable
 
 ModelT = TypeVar("ModelT")
+
+InfoT = TypeVar("InfoT", bound=ModelInfo)
 
 
 def load_flag_model(build: Callable[[], ModelT], name: str, *, threads: int | None = None) -> ModelT:
@@ -41,11 +43,10 @@ def tokenize(tokenizer: Any, texts: Sequence[str], *, max_tokens: int, device: s
 
 
 def describe_flag_model(
-    role: ModelRole, name: str, folder: Path, *, device: str, capabilities: tuple[str, ...], **fields: Any
-) -> ModelInfo:
+    kind: type[InfoT], name: str, folder: Path, *, device: str, capabilities: tuple[str, ...], **fields: Any
+) -> InfoT:
     """Return what stands in health, in the model list and in every job's ``versions``."""
-    return ModelInfo(
-        role=role,
+    return kind(
         backend="flag-embedding",
         name=name,
         path=str(folder),

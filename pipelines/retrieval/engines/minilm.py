@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.batching import DynamicBatcher
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import EmbedderInfo
 from pipelines.domain.passage import Embedding
 from pipelines.engine_errors import model_errors
 from pipelines.errors import ModelUnavailable
@@ -43,7 +43,7 @@ _Batcher = DynamicBatcher[_Text, Embedding]
 class MiniLmEmbedder:
     """Implements Embedder; texts of concurrent callers meet in one batch, questions first."""
 
-    def __init__(self, model: Any, info: ModelInfo, *, batch_size: int = BATCH_SIZE) -> None:
+    def __init__(self, model: Any, info: EmbedderInfo, *, batch_size: int = BATCH_SIZE) -> None:
         self._model = model
         self._info = info
         self._batcher: _Batcher = DynamicBatcher(self._embed, batch_size=batch_size, max_waiting=_MAX_WAITING)
@@ -69,14 +69,17 @@ class MiniLmEmbedder:
         if not any(folder.glob("*.safetensors")):
             raise ModelUnavailable(f"{NAME} is not there as safetensors")
         info = describe_flag_model(
-            "embedder",
+            EmbedderInfo,
             NAME,
             folder,
             device=device,
             capabilities=("dense", "sparse"),
             languages=("en",),
             description="Sentence embeddings for English, with word weights beside them",
-            details={"vector_size": 384, "max_tokens": MAX_TOKENS, "sparse_idf": True, "similar": SIMILAR},
+            vector_size=384,
+            max_tokens=MAX_TOKENS,
+            sparse_idf=True,
+            similar=SIMILAR,
         )
         model = load_flag_model(lambda: _build(folder, device), NAME, threads=threads)
         return cls(model, info, batch_size=batch_size)
@@ -89,9 +92,9 @@ class MiniLmEmbedder:
         """Embed a question, before any passages that wait."""
         return await self._batcher.submit(_Text(text, is_query=True), key=None, urgency=_QUESTION)
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> EmbedderInfo:
         """Say what is loaded."""
-        return replace(self._info, details={**self._info.details, "batch_size": self._batcher.batch_size})
+        return replace(self._info, batch_size=self._batcher.batch_size)
 
     async def close(self) -> None:
         """Let the batch under way end, refuse what waits, and stop the model's thread."""

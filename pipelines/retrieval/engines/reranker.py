@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.batching import DynamicBatcher
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import RerankerInfo
 from pipelines.engine_errors import model_errors
 from pipelines.retrieval.engines.flag_models import (
     describe_flag_model,
@@ -27,7 +27,7 @@ _Batcher = DynamicBatcher[tuple[str, str], float]
 class BgeReranker:
     """Implements Reranker; pairs of concurrent callers meet in one batch."""
 
-    def __init__(self, model: Any, info: ModelInfo, *, batch_size: int = BATCH_SIZE) -> None:
+    def __init__(self, model: Any, info: RerankerInfo, *, batch_size: int = BATCH_SIZE) -> None:
         self._model = model
         self._info = info
         self._batcher: _Batcher = DynamicBatcher(self._judge, batch_size=batch_size, max_waiting=_MAX_WAITING)
@@ -49,13 +49,13 @@ class BgeReranker:
     def _load(cls, folder: Path, name: str, device: str, threads: int | None, batch_size: int) -> "BgeReranker":
         model = load_flag_model(lambda: _build(folder, device), name, threads=threads)
         info = describe_flag_model(
-            "reranker",
+            RerankerInfo,
             name,
             folder,
             device=device,
             capabilities=("rerank",),
             description="Judges each passage together with the question",
-            details={"max_tokens": MAX_TOKENS},
+            max_tokens=MAX_TOKENS,
         )
         return cls(model, info, batch_size=batch_size)
 
@@ -63,9 +63,9 @@ class BgeReranker:
         """Return the sigmoid of the model's logit for each text."""
         return tuple(await self._batcher.submit_all([(query, text) for text in texts], urgency=0))
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> RerankerInfo:
         """Say what is loaded."""
-        return replace(self._info, details={**self._info.details, "batch_size": self._batcher.batch_size})
+        return replace(self._info, batch_size=self._batcher.batch_size)
 
     async def close(self) -> None:
         """Let the batch under way end, refuse what waits, and stop the model's thread."""

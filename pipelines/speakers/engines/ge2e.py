@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pipelines.audio.speech import SileroDetector
 from pipelines.checkpoints import checkpoint_hash, folder_bytes
 from pipelines.domain.audio import SAMPLE_RATE_HZ, TimeSpan, WindowingOptions
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import DiarizerInfo
 from pipelines.domain.speakers import Diarization, DiarizationOptions
 from pipelines.engine_errors import is_out_of_memory, model_errors
 from pipelines.errors import ModelUnavailable
@@ -85,7 +85,7 @@ Between = Callable[[], None]
 class Ge2eDiarizer:
     """Implements Diarizer. One recording at a time; memory grows by 3 KB a second of speech, beside the samples."""
 
-    def __init__(self, encoder: Ge2eEncoder, segmentation: PyanNet | None, info: ModelInfo) -> None:
+    def __init__(self, encoder: Ge2eEncoder, segmentation: PyanNet | None, info: DiarizerInfo) -> None:
         self._encoder = encoder
         self._segmentation = segmentation
         self._info = info
@@ -120,8 +120,7 @@ class Ge2eDiarizer:
         return cls(
             encoder,
             segmentation,
-            ModelInfo(
-                role="diarizer",
+            DiarizerInfo(
                 backend="ge2e",
                 name=name,
                 path=str(folder),
@@ -131,7 +130,8 @@ class Ge2eDiarizer:
                 device=device,
                 memory_bytes=folder_bytes(folder),
                 capabilities=("exclusive_turns", "num_speakers", *(("overlap",) if segmentation else ())),
-                details={"segmentation": "pyannote" if segmentation else "silero", "clustering": "average linkage"},
+                segmentation="pyannote" if segmentation else "silero",
+                clustering="average linkage",
             ),
         )
 
@@ -151,9 +151,9 @@ class Ge2eDiarizer:
         finally:
             abandoned.set()
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> DiarizerInfo:
         """Say what is loaded."""
-        return replace(self._info, details={**self._info.details, "batch_size": self._batch_size})
+        return replace(self._info, batch_size=self._batch_size)
 
     def close(self) -> None:
         """End the model's thread."""

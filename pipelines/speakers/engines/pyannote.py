@@ -13,7 +13,7 @@ import numpy as np
 
 from pipelines.checkpoints import checkpoint_hash, folder_bytes
 from pipelines.domain.audio import SAMPLE_RATE_HZ
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import DiarizerInfo
 from pipelines.domain.samples import as_float
 from pipelines.domain.speakers import Diarization, DiarizationOptions, SpeakerTurn
 from pipelines.engine_errors import model_errors
@@ -31,7 +31,7 @@ class Abandoned(Exception):
 class PyannoteDiarizer:
     """Implements Diarizer. One recording at a time: pyannote's pipeline keeps state between its steps."""
 
-    def __init__(self, pipeline: Any, info: ModelInfo) -> None:
+    def __init__(self, pipeline: Any, info: DiarizerInfo) -> None:
         self._pipeline = pipeline
         self._info = info
         self._batch_size = BATCH_SIZE
@@ -57,8 +57,7 @@ class PyannoteDiarizer:
             raise ModelUnavailable(f"{name} could not be loaded ({type(error).__name__})") from error
         return cls(
             pipeline,
-            ModelInfo(
-                role="diarizer",
+            DiarizerInfo(
                 backend="pyannote",
                 name=name,
                 path=str(folder),
@@ -68,7 +67,7 @@ class PyannoteDiarizer:
                 device=device,
                 memory_bytes=folder_bytes(folder),
                 capabilities=("overlap", "exclusive_turns", "num_speakers"),
-                details={"clustering": str(pipeline.klustering)},
+                clustering=str(pipeline.klustering),
             ),
         )
 
@@ -83,9 +82,9 @@ class PyannoteDiarizer:
         finally:
             abandoned.set()
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> DiarizerInfo:
         """Say what is loaded."""
-        return replace(self._info, details={**self._info.details, "batch_size": self._batch_size})
+        return replace(self._info, batch_size=self._batch_size)
 
     def close(self) -> None:
         """End the model's thread."""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from qdrant_client import models
 
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import EmbedderInfo
 from pipelines.domain.passage import CollectionInfo
 from pipelines.errors import CollectionDamaged, EmbedderMismatch, NotFound
 from pipelines.stores.qdrant.connection import CollectionExists, CollectionMissing, Connection
@@ -33,11 +33,11 @@ class PhysicalCollection:
     source: str | None = None
     """Of one that was made as a replacement: the physical collection that it replaces."""
 
-    def holds(self, embedder: ModelInfo) -> bool:
+    def holds(self, embedder: EmbedderInfo) -> bool:
         """Say whether this embedder made the vectors."""
         return (self.embedder, self.embedder_hash) == (embedder.name, embedder.checkpoint_hash or "")
 
-    def require(self, embedder: ModelInfo) -> None:
+    def require(self, embedder: EmbedderInfo) -> None:
         """Raise EmbedderMismatch unless this embedder made the vectors."""
         if not self.holds(embedder):
             raise EmbedderMismatch(
@@ -97,7 +97,7 @@ class QdrantCollections:
             source=metadata.get("source"),
         )
 
-    async def ensure(self, tenant: str, collection: str, embedder: ModelInfo) -> PhysicalCollection:
+    async def ensure(self, tenant: str, collection: str, embedder: EmbedderInfo) -> PhysicalCollection:
         """Find the collection, or make it: vectors, payload indexes, then the alias that makes it visible.
 
         A creation that broke off half way is completed by the next. Raises EmbedderMismatch.
@@ -114,11 +114,11 @@ class QdrantCollections:
         raise not_found(collection)
 
     async def create(
-        self, tenant: str, collection: str, embedder: ModelInfo, name: str, *, source: str | None = None
+        self, tenant: str, collection: str, embedder: EmbedderInfo, name: str, *, source: str | None = None
     ) -> bool:
         """Create a physical collection with its payload indexes; return whether it is new. Raises CollectionMissing."""
-        modifier = models.Modifier.IDF if embedder.details.get("sparse_idf") else models.Modifier.NONE
-        size = int(str(embedder.details["vector_size"]))
+        modifier = models.Modifier.IDF if embedder.sparse_idf else models.Modifier.NONE
+        size = embedder.vector_size
         metadata = {
             "physical": name,
             "tenant": tenant,
@@ -236,7 +236,7 @@ class QdrantCollections:
         metadata: dict[str, Any] = info.config.metadata or {}
         return metadata
 
-    async def _make(self, tenant: str, collection: str, embedder: ModelInfo) -> None:
+    async def _make(self, tenant: str, collection: str, embedder: EmbedderInfo) -> None:
         """Make a collection that is not there, one at a time: nobody's leftovers must become another's passages."""
         name = physical_name(tenant, collection, embedder)
         async with self._making:

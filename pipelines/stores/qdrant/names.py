@@ -2,7 +2,7 @@
 
 import hashlib
 
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import EmbedderInfo
 
 PREFIX = "rayscribe"
 
@@ -22,7 +22,7 @@ def alias_name(tenant: str, collection: str) -> str:
     return tenant_prefix(tenant) + _digest(collection)
 
 
-def physical_name(tenant: str, collection: str, embedder: ModelInfo, token: str | None = None) -> str:
+def physical_name(tenant: str, collection: str, embedder: EmbedderInfo, token: str | None = None) -> str:
     """Return the name of the collection that holds this embedder's vectors: two models never share one.
 
     With the ``token`` of a replacement, a name that no other replacement has, nor a collection that is made anew.

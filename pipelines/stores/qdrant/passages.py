@@ -11,7 +11,7 @@ from typing import Any
 
 from qdrant_client import models
 
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import EmbedderInfo
 from pipelines.domain.passage import CollectionInfo, Embedding, Hit, Passage, SearchFilters, SearchMode
 from pipelines.errors import EmbedderMismatch, NotFound, PassageStoreUnavailable
 from pipelines.ports.passages import Replacement, ReplacementState
@@ -62,8 +62,8 @@ class QdrantPassageStore:
         """Release the folder's lock or the sockets."""
         await self._connection.close()
 
-    async def ensure_collection(self, tenant: str, collection: str, embedder: ModelInfo) -> None:
-        """Create the collection where it does not exist, with the IDF modifier if ``details["sparse_idf"]``."""
+    async def ensure_collection(self, tenant: str, collection: str, embedder: EmbedderInfo) -> None:
+        """Create the collection where it does not exist, with the IDF modifier if ``embedder.sparse_idf``."""
         await self._collections.ensure(tenant, collection, embedder)
 
     async def upsert(
@@ -73,7 +73,7 @@ class QdrantPassageStore:
         passages: Sequence[Passage],
         embeddings: Sequence[Embedding],
         *,
-        embedder: ModelInfo,
+        embedder: EmbedderInfo,
     ) -> None:
         """Write in batches of ``UPSERT_BATCH``, each durable before the next begins.
 
@@ -103,7 +103,7 @@ class QdrantPassageStore:
         mode: SearchMode,
         top_k: int,
         filters: SearchFilters,
-        embedder: ModelInfo,
+        embedder: EmbedderInfo,
     ) -> tuple[Hit, ...]:
         """Ask for all stages in one request; in hybrid mode the score is 1.0 for what both put first."""
         requests = stage_requests(query, mode=mode, top_k=top_k, filters=filters)
@@ -187,7 +187,7 @@ class QdrantPassageStore:
         self, replacement: Replacement, passages: Sequence[Passage], embeddings: Sequence[Embedding]
     ) -> None:
         """Write into the physical collection of the new embedder."""
-        _require_size(embeddings, int(str(replacement.embedder.details["vector_size"])))
+        _require_size(embeddings, replacement.embedder.vector_size)
         points = [to_point(*pair) for pair in zip(passages, embeddings, strict=True)]
         for start in range(0, len(points), UPSERT_BATCH):
             await self._replacement.fill(replacement, points[start : start + UPSERT_BATCH])

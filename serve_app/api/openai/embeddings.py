@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import EmbedderInfo
 from pipelines.domain.passage import Embedding
 from pipelines.errors import InvalidRequest, NotAvailable, NotFound
 from serve_app.api.edge.authentication import InferenceCaller
@@ -89,10 +89,10 @@ async def embeddings(fields: EmbeddingFields, _caller: InferenceCaller, services
     )
 
 
-def _check(fields: EmbeddingFields, loaded: ModelInfo) -> None:
+def _check(fields: EmbeddingFields, loaded: EmbedderInfo) -> None:
     if fields.model not in (loaded.name, loaded.backend):
         raise NotFound("there is no such model: GET /v1/models lists what is loaded", "model")
-    if fields.dimensions not in (None, loaded.details.get("vector_size")):
+    if fields.dimensions not in (None, loaded.vector_size):
         raise NotAvailable("vectors are as long as the model makes them", "dimensions")
 
 

@@ -80,7 +80,7 @@ def model_body(role: str, info: ModelInfo | None, *, show_path: bool) -> ModelBo
         )
         if info.fallback
         else None,
-        details=dict(info.details),
+        details=info.details,
     )
 
 

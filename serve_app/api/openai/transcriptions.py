@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import AsrInfo
 from pipelines.domain.speakers import Diarization
 from pipelines.domain.transcript import Task, TranscriptionReport, WindowTranscript
 from pipelines.errors import NotAvailable, NotFound, TooLarge
@@ -191,7 +191,7 @@ def _encode(done: Transcribed, work: TranscriptionWork) -> ResultBody | Response
     return Response(write_transcript(transcript, form), media_type=MEDIA_TYPES[form])
 
 
-def check_model(fields: TranscriptionFields, loaded: ModelInfo) -> None:
+def check_model(fields: TranscriptionFields, loaded: AsrInfo) -> None:
     """Raise NotFound for a model that is not loaded, NotAvailable for word times that it cannot give."""
     if fields.model not in (ANY_MODEL, loaded.name, loaded.backend):
         raise NotFound("there is no such model: GET /v1/models lists what is loaded", "model")

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import EmbedderInfo
 from pipelines.domain.passage import Embedding
 from pipelines.errors import ModelError
 from pipelines.fakes.jobs import InMemoryJobQueue
@@ -49,7 +49,7 @@ class OtherEmbedder(FakeEmbedder):
         await self.gate.wait()
         return await super().embed_passages(texts)
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> EmbedderInfo:
         return replace(await super().info(), name="other")
 
 

@@ -7,7 +7,7 @@ import httpx
 import openai
 import pytest
 
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import AsrInfo
 from pipelines.errors import ModelUnavailable
 from pipelines.fakes.models import FakeTranscriber
 from pipelines.fakes.scripted_speech import Utterance, write_wav
@@ -211,8 +211,8 @@ async def test_translation_where_the_model_cannot(world: World, wav: bytes) -> N
 
 
 class TranslatingTranscriber(FakeTranscriber):
-    async def info(self) -> ModelInfo:
-        return ModelInfo(role="asr", backend="fake", name="scripted", capabilities=("translation",))
+    async def info(self) -> AsrInfo:
+        return AsrInfo(backend="fake", name="scripted", capabilities=("translation",))
 
 
 async def test_translation_where_it_can(build: BuildWorld, wav: bytes) -> None:

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from pipelines.domain.job import QueueDepth
-from pipelines.domain.model import Degradation, ModelInfo
+from pipelines.domain.model import AsrInfo, Degradation
 from pipelines.errors import JobStoreUnavailable, ModelUnavailable
 from pipelines.fakes.jobs import InMemoryJobQueue
 from pipelines.fakes.models import FakeTranscriber
@@ -16,20 +16,20 @@ from tests.api.conftest import BuildWorld, World
 class LoadingTranscriber(FakeTranscriber):
     """Never gets ready."""
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> AsrInfo:
         await asyncio.Event().wait()
         raise AssertionError
 
 
 class FallenBackTranscriber(FakeTranscriber):
-    async def info(self) -> ModelInfo:
+    async def info(self) -> AsrInfo:
         fallback = Degradation(stage="transcribe", wanted="large-v3-turbo", used="demo-asr", reason="not on disk")
-        return ModelInfo(role="asr", backend="faster-whisper", name="demo-asr", path="/secret/path", fallback=fallback)
+        return AsrInfo(backend="faster-whisper", name="demo-asr", path="/secret/path", fallback=fallback)
 
 
 class NamespacedTranscriber(FakeTranscriber):
-    async def info(self) -> ModelInfo:
-        return ModelInfo(role="asr", backend="faster-whisper", name="Systran/faster-whisper-small")
+    async def info(self) -> AsrInfo:
+        return AsrInfo(backend="faster-whisper", name="Systran/faster-whisper-small")
 
 
 class DeadQueue(InMemoryJobQueue):
@@ -131,7 +131,7 @@ async def test_a_fallback_shows_in_health_and_in_the_model_list(build: BuildWorl
 
 async def test_the_dependency_that_breaks_says_only_its_code(build: BuildWorld) -> None:
     class Broken(FakeTranscriber):
-        async def info(self) -> ModelInfo:
+        async def info(self) -> AsrInfo:
             raise ModelUnavailable("the replica of /secret/path died")
 
     world = await build(transcriber=Broken())

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import LanguageModelInfo
 from pipelines.errors import ModelUnavailable
 from pipelines.fakes.language import ScriptedLanguageModel
 from pipelines.fakes.models import FakeEmbedder
@@ -84,7 +84,7 @@ async def test_translating_without_a_model_is_refused(modelless: World, backgrou
 class AwayLanguageModel(ScriptedLanguageModel):
     """Configured, and not there."""
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> LanguageModelInfo:
         raise ModelUnavailable("the language model does not answer")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.domain.answer import ChatRequest, Message
 from pipelines.domain.job import JobKind, JobRequest, JobStatus, NewJob
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import EmbedderInfo
 from pipelines.domain.passage import Embedding
 from pipelines.errors import Conflict, NotFound
 from pipelines.fakes.language import ScriptedLanguageModel
@@ -53,7 +53,7 @@ class HeldEmbedder(FakeEmbedder):
             await asyncio.Event().wait()
         return await super().embed_passages(texts)
 
-    async def info(self) -> ModelInfo:
+    async def info(self) -> EmbedderInfo:
         return replace(await super().info(), name="other")
 
 

@@ -128,13 +128,13 @@ async def test_an_endpoint_that_says_nothing_is_too_slow(endpoint: ChatEndpoint)
 
 
 async def test_the_endpoints_own_context_length_counts_where_it_is_smaller(endpoint: ChatEndpoint) -> None:
-    async with client(endpoint, details={"quantization": "awq"}) as model:
+    async with client(endpoint, quantization="awq") as model:
         info = await model.info()
-    assert info.details["context_tokens"] == 4096
-    assert info.details["quantization"] == "awq"
-    assert info.details["known_defaults"] is False
+    assert info.context_tokens == 4096
+    assert info.quantization == "awq"
+    assert info.known_defaults is False
     async with client(endpoint, context_tokens=1000) as model:
-        assert (await model.info()).details["context_tokens"] == 1000
+        assert (await model.info()).context_tokens == 1000
 
 
 @pytest.mark.parametrize("listed", [{"data": [{"id": "another"}]}, {"models": []}, {"data": [3]}])

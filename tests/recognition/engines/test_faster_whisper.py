@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.batching import BatchStatistics, DynamicBatcher
 from pipelines.domain.audio import SAMPLE_RATE_HZ, TimeSpan, Window
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import AsrInfo
 from pipelines.domain.samples import Samples
 from pipelines.domain.transcript import LanguageGuess, TranscriptionOptions
 from pipelines.errors import ModelOutOfMemory, ModelUnavailable, NotAvailable
@@ -87,7 +87,7 @@ GOOD = answer("Good morning everyone.")
 
 
 def transcriber_over(decoder: Any) -> FasterWhisperTranscriber:
-    info = ModelInfo(role="asr", backend="faster-whisper", name="scripted")
+    info = AsrInfo(backend="faster-whisper", name="scripted")
     return FasterWhisperTranscriber(decoder, DynamicBatcher(decoder.run, batch_size=4), info)
 
 
@@ -335,13 +335,13 @@ async def test_the_shipped_model_says_all_about_itself() -> None:
     assert info.compute_type.startswith("int8")
     assert info.memory_bytes is not None
     assert info.memory_bytes > 1_000_000
-    assert info.details["batch_size"] == 8
-    assert 5.0 <= float(str(info.details["max_window_s"])) <= 30.0
+    assert info.batch_size == 8
+    assert 5.0 <= (info.max_window_s or 0.0) <= 30.0
     assert "word_timestamps" in info.capabilities
     assert len(seen) >= 1
     with pytest.raises(NotAvailable):
         await transcriber.transcribe(window(), TranscriptionOptions(task="translate"))
-    trained = round(float(str(info.details["max_window_s"])) * 100)
+    trained = round((info.max_window_s or 0.0) * 100)
     assert [transcriber.decoder.frames(frames) for frames in (100, trained, 3000)] == [trained + 200] * 2 + [3000]
     await transcriber.close()
     with pytest.raises(ModelUnavailable):

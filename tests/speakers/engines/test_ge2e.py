@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import DiarizerInfo
 from pipelines.domain.speakers import DiarizationOptions
 from pipelines.errors import InvalidRequest, ModelError, ModelOutOfMemory, ModelUnavailable, RayScribeError
 from pipelines.speakers.engines.ge2e import Abandoned, Ge2eDiarizer
@@ -62,7 +62,7 @@ def diarizer_over() -> Iterator[Callable[[Network], Ge2eDiarizer]]:
     made: list[Ge2eDiarizer] = []
 
     def make(network: Network) -> Ge2eDiarizer:
-        info = ModelInfo(role="diarizer", backend="ge2e", name="stub")
+        info = DiarizerInfo(backend="ge2e", name="stub")
         made.append(Ge2eDiarizer(Encoder(), network, info))  # type: ignore[arg-type]
         return made[-1]
 
@@ -143,7 +143,7 @@ async def test_where_memory_is_short_batches_are_halved_for_good(diarizer_over: 
     for _ in range(2):
         await diarizer.diarize(NOISE, DiarizationOptions())
     assert sizes == [32, 16, 8, 8]
-    assert (await diarizer.info()).details["batch_size"] == 8
+    assert (await diarizer.info()).batch_size == 8
 
 
 async def test_numbers_that_cannot_be_are_refused(diarizer_over: Make) -> None:
@@ -210,7 +210,7 @@ async def test_what_was_converted_loads_with_and_without_the_segmentation(tmp_pa
     convert_sources(encoder, None, tmp_path / "alone")
     for folder, fast, kind in (("both", False, "pyannote"), ("both", True, "silero"), ("alone", False, "silero")):
         diarizer = await Ge2eDiarizer.load(tmp_path / folder, fast=fast, threads=1)
-        assert (await diarizer.info()).details["segmentation"] == kind
+        assert (await diarizer.info()).segmentation == kind
         await diarizer.diarize(NOISE, DiarizationOptions())
         diarizer.close()
 

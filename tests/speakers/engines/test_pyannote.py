@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.domain.model import ModelInfo
+from pipelines.domain.model import DiarizerInfo
 from pipelines.domain.speakers import DiarizationOptions, SpeakerTurn
 from pipelines.errors import ModelError, ModelOutOfMemory, ModelUnavailable
 from pipelines.speakers.engines.pyannote import Abandoned, PyannoteDiarizer
@@ -53,7 +53,7 @@ def diarizer_over() -> Iterator[Callable[[Callable[..., Output]], PyannoteDiariz
     made: list[PyannoteDiarizer] = []
 
     def make(pipeline: Callable[..., Output]) -> PyannoteDiarizer:
-        made.append(PyannoteDiarizer(pipeline, ModelInfo(role="diarizer", backend="pyannote", name="stub")))
+        made.append(PyannoteDiarizer(pipeline, DiarizerInfo(backend="pyannote", name="stub")))
         return made[-1]
 
     yield make
@@ -157,7 +157,7 @@ async def test_where_memory_is_short_batches_are_halved_for_good(diarizer_over: 
     for _ in range(2):
         await diarizer.diarize(NOISE, DiarizationOptions())
     assert sizes == [32, 16, 8, 8]
-    assert (await diarizer.info()).details["batch_size"] == 8
+    assert (await diarizer.info()).batch_size == 8
 
 
 async def test_a_folder_without_a_pipeline_is_unavailable(tmp_path: Path) -> None:
