@@ -62,6 +62,7 @@ async def test_an_engine() -> None:
     engine: Transcriber = run("engine", **names)["EchoTranscriber"]()
     window = Window(index=0, start_s=1.0, end_s=4.0, speech=(), samples=np.zeros(48_000, dtype=np.int16))
     assert (await engine.transcribe(window, TranscriptionOptions())).text == "3 seconds"
+    assert (await engine.info()).batch_size == 1
 
 
 async def test_a_route() -> None:
