@@ -249,6 +249,21 @@ class SearchSettings(Section):
     """Questions whose vectors each process keeps, so that asking again embeds nothing; 0: none. About 30 kB each."""
 
 
+class CompatSettings(Section):
+    """What the routes of the four systems mean where their requests leave it open (docs/migration.md)."""
+
+    root: Literal["page", "health"] = "page"
+    """What ``GET /`` answers a client that says nothing of its liking: the page, or the queued RAG's health."""
+    collection: str = Field(default="default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """Where recordings go, and questions look, that name no collection: ``/api/v1/…`` and ``/chat``."""
+    summary_template: str = "support_call_v1"
+    """What the helpline's summaries are made by."""
+    labels: tuple[str, ...] = ("information", "complaint", "counselling", "emergency", "other")
+    """What the helpline's cases are classified as."""
+    target_language: str = "en"
+    """What the helpline's calls are translated into."""
+
+
 class RunnerSettings(Section):
     """How jobs are run."""
 
@@ -293,6 +308,7 @@ class Settings(BaseSettings):
     language_model: LanguageModelSettings = LanguageModelSettings()
     templates: TemplateSettings = TemplateSettings()
     search: SearchSettings = SearchSettings()
+    compat: CompatSettings = CompatSettings()
     runner: RunnerSettings = RunnerSettings()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Of the application's own log; what was said in recordings is in none of them."""

@@ -11,6 +11,8 @@ from starlette.responses import Response
 
 from pipelines import __version__
 from pipelines.errors import RayScribeError
+from serve_app.api.compat import audio_rag, helpline, maie, queued_rag
+from serve_app.api.compat.edge import DetailErrors
 from serve_app.api.edge.authentication import AuthenticationMiddleware
 from serve_app.api.edge.documentation import DESCRIPTION, TITLE
 from serve_app.api.edge.errors import error_response
@@ -26,14 +28,23 @@ from serve_app.api.text import skills as text_skills
 from serve_app.api.text import templates
 from serve_app.services import Services
 
-UPLOAD_PATHS = frozenset({"/v1/jobs", "/v1/audio/transcriptions", "/v1/audio/translations"})
+UPLOAD_PATHS = frozenset(
+    {
+        "/v1/jobs", "/v1/audio/transcriptions", "/v1/audio/translations", "/v1/process", "/api/v1/ingest",
+        "/audio/process", "/whisper/transcribe",
+    }
+)  # fmt: skip
+TEXT_PATHS = frozenset({"/translate", "/ner/extract", "/classifier/classify", "/summarizer/summarize", "/qa/evaluate"})
+"""Text skills under the helpline's names."""
 FORM_OVERHEAD_BYTES = 1 << 20
 """What a form may hold besides its file."""
 _BYTES_PER_CHARACTER = 6
 """A character of JSON at its longest: ``\\u4e2d``."""
+_COMPAT = (maie, audio_rag, queued_rag, helpline)
+"""The four systems' own routes: their errors are ``{"detail": …}``."""
 _RESOURCES = (
     jobs, job_events, transcripts, recordings, search, collections, chat, text_skills, templates, transcriptions,
-    embeddings, models, health,
+    embeddings, models, health, *_COMPAT,
 )  # fmt: skip
 
 
@@ -70,11 +81,13 @@ def _add_layers(app: FastAPI, services: Services, proxy_sends_request_id: bool) 
         BodyLimitMiddleware,
         limit_bytes=limits.json_bytes,
         text_bytes=limits.json_bytes + _BYTES_PER_CHARACTER * limits.text_characters,
+        text_paths=TEXT_PATHS,
         upload_paths=UPLOAD_PATHS,
         upload_bytes=limits.upload_bytes + FORM_OVERHEAD_BYTES,
     )
     app.add_middleware(AuthenticationMiddleware, settings=services.settings)
     app.add_middleware(EdgeMiddleware, metrics=services.metrics, proxy_sends_request_id=proxy_sends_request_id)
+    app.add_middleware(DetailErrors, routes=[route for system in _COMPAT for route in system.router.routes])
 
 
 async def _answer(_request: Request, error: Exception) -> Response:

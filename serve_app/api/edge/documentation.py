@@ -32,23 +32,23 @@ Times are seconds from the start of the recording; timestamps are UTC, RFC 3339.
 """
 
 
-def error_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def error_answers(*statuses: int, body: type[BaseModel] = ErrorBody) -> dict[int | str, dict[str, Any]]:
     """Declare these error answers, and those that every route can give."""
-    return {status: _declared(status) for status in sorted({*_EVERYWHERE, *statuses})}
+    return {status: _declared(status, body) for status in sorted({*_EVERYWHERE, *statuses})}
 
 
-def _declared(status: int) -> dict[str, Any]:
-    declared: dict[str, Any] = {"model": ErrorBody, "description": _DESCRIPTIONS[status]}
+def _declared(status: int, body: type[BaseModel]) -> dict[str, Any]:
+    declared: dict[str, Any] = {"model": body, "description": _DESCRIPTIONS[status]}
     return declared | {"headers": _RETRY_AFTER} if status in (429, 503) else declared
 
 
-def form_body(fields: type[BaseModel], file_description: str) -> dict[str, Any]:
+def form_body(fields: type[BaseModel], file_description: str, *, file_field: str = "file") -> dict[str, Any]:
     """Describe a multipart body: one file, and the fields of a model."""
     schema = fields.model_json_schema(ref_template="#/components/schemas/{model}")
     definitions = schema.pop("$defs", {})
     file = {"type": "string", "format": "binary", "description": file_description}
-    schema["properties"] = {"file": file, **_inlined(schema["properties"], definitions)}
-    schema["required"] = ["file", *schema.get("required", [])]
+    schema["properties"] = {file_field: file, **_inlined(schema["properties"], definitions)}
+    schema["required"] = [file_field, *schema.get("required", [])]
     return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
 
 

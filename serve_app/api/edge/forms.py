@@ -27,9 +27,13 @@ class Form(Generic[FileT]):
 
 
 async def read_form(
-    parts: AsyncGenerator[PartEvent, None], *, check_field: FieldCheck, accept_file: FileSink[FileT]
+    parts: AsyncGenerator[PartEvent, None],
+    *,
+    check_field: FieldCheck,
+    accept_file: FileSink[FileT],
+    file_field: str = "file",
 ) -> Form[FileT]:
-    """Read a form whose file is called ``file``; fields may come before and after it.
+    """Read a form whose file is called ``file_field``; fields may come before and after it.
 
     Raises InvalidRequest (no file, two files, a field that is a file or the other way round), TooLarge (a field, or
     the number of parts), and whatever the checks and ``accept_file`` raise. ``parts`` is closed in any case.
@@ -43,12 +47,12 @@ async def read_form(
             count += 1
             if count > MAX_PARTS:
                 raise TooLarge(f"the form has more than {MAX_PARTS} parts")
-            if event.name == "file":
+            if event.name == file_field:
                 files.append(await _take_file(event, parts, accept_file, before=len(files)))
             else:
                 await _take_field(event, parts, check_field, values)
     if not files:
-        raise InvalidRequest("the form holds no file", "file")
+        raise InvalidRequest(f"the form holds no file called {file_field}", file_field)
     return Form(file=files[0], values=values)
 
 
@@ -56,9 +60,9 @@ async def _take_file(
     head: PartHead, parts: AsyncGenerator[PartEvent, None], accept: FileSink[FileT], *, before: int
 ) -> FileT:
     if head.filename is None:
-        raise InvalidRequest("file must be a file, with a file name", "file")
+        raise InvalidRequest(f"{head.name} must be a file, with a file name", head.name)
     if before:
-        raise InvalidRequest("file is given more than once", "file")
+        raise InvalidRequest(f"{head.name} is given more than once", head.name)
     async with aclosing(_content(parts)) as content:
         return await accept(head, content)
 

@@ -87,10 +87,21 @@ class BodyLimitMiddleware:
     """Refuses bodies that are too large, by their Content-Length before a byte is read, else while they come in."""
 
     def __init__(
-        self, app: ASGIApp, *, limit_bytes: int, text_bytes: int, upload_paths: frozenset[str], upload_bytes: int
+        self,
+        app: ASGIApp,
+        *,
+        limit_bytes: int,
+        text_bytes: int,
+        text_paths: frozenset[str],
+        upload_paths: frozenset[str],
+        upload_bytes: int,
     ) -> None:
-        """Uploads may have ``upload_bytes``, bodies of text skills ``text_bytes``, others ``limit_bytes``."""
+        """Uploads may have ``upload_bytes``, bodies of text skills ``text_bytes``, others ``limit_bytes``.
+
+        ``text_paths``: where text skills are besides those below ``TEXT_PATHS``.
+        """
         self._app = app
+        self._text_paths = text_paths
         self._limit_bytes = limit_bytes
         self._text_bytes = text_bytes
         self._upload_paths = upload_paths
@@ -111,7 +122,8 @@ class BodyLimitMiddleware:
         is_form = Headers(scope=scope).get("content-type", "").lower().startswith("multipart/form-data")
         if is_form and scope["path"] in self._upload_paths:
             return self._upload_bytes
-        return self._text_bytes if scope["path"].startswith(TEXT_PATHS) else self._limit_bytes
+        is_text = scope["path"].startswith(TEXT_PATHS) or scope["path"] in self._text_paths
+        return self._text_bytes if is_text else self._limit_bytes
 
 
 class _Exchange:

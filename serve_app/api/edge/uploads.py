@@ -121,7 +121,9 @@ class Scratch:
         self.kept = True
 
 
-async def take_upload(request: Request, services: Services, folder: str, check_field: FieldCheck) -> Form[Upload]:
+async def take_upload(
+    request: Request, services: Services, folder: str, check_field: FieldCheck, *, file_field: str = "file"
+) -> Form[Upload]:
     """Read the request's form, spooling its file below ``folder``, which stays the caller's to remove.
 
     Raises TooManyUploads before a byte is read, and as read_form and Spool.accept do, and BodyStalled, UploadTooSlow.
@@ -133,7 +135,7 @@ async def take_upload(request: Request, services: Services, folder: str, check_f
     try:
         with gate.admit(request.state.caller.tenant, share=_share(services.settings)):
             parts = read_parts(_body(request, limits), request.headers.get("content-type", ""))
-            form = await read_form(parts, check_field=check_field, accept_file=spool.accept)
+            form = await read_form(parts, check_field=check_field, accept_file=spool.accept, file_field=file_field)
         outcome = "received"
         services.metrics.count("upload_bytes", form.file.bytes)
         return form

@@ -1,6 +1,5 @@
 """Jobs: submit, list, read, cancel, erase, retry."""
 
-import secrets
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -11,11 +10,9 @@ from pipelines.domain.job import JobFilters, JobStatus
 from pipelines.errors import InvalidRequest, NotAvailable
 from pipelines.jobs.erase import erase_job
 from pipelines.jobs.result import read_job
-from pipelines.jobs.submit import new_job_id
 from serve_app.api.edge.authentication import JobReader, JobWriter
 from serve_app.api.edge.documentation import error_answers, form_body
 from serve_app.api.edge.requests import ServicesOf
-from serve_app.api.edge.uploads import scratch_folder, take_upload
 from serve_app.api.jobs.fields import (
     NAME_PATTERN,
     NOT_BUILT_HEADERS,
@@ -26,7 +23,7 @@ from serve_app.api.jobs.fields import (
     parse_job_fields,
 )
 from serve_app.api.jobs.shapes import JobBody, JobList, JobStatusName, job_body
-from serve_app.api.jobs.submission import acknowledge
+from serve_app.api.jobs.submission import JobForm, submit_upload
 
 router = APIRouter(tags=["jobs"])
 
@@ -61,13 +58,8 @@ async def submit(
 ) -> JobBody:
     """Take a recording as it arrives, check it, and enqueue it; what is not acknowledged leaves nothing behind."""
     _refuse_unbuilt(request)
-    job_id = new_job_id(caller.tenant, idempotency_key)
-    # A folder of its own: a repeat under the same idempotency key must not overwrite the first one's recording.
-    folder = f"{caller.tenant}/{job_id}/upload-{secrets.token_hex(8)}"
-    async with scratch_folder(services.artifacts, folder) as scratch:
-        form = await take_upload(request, services, folder, check_field_name)
-        asked = parse_job_fields(form.values)
-        job = await acknowledge(services, caller.tenant, job_id, asked, form.file, scratch)
+    form = JobForm(check_field=check_field_name, parse=parse_job_fields)
+    job = await submit_upload(request, services, caller.tenant, idempotency_key, form)
     response.headers["location"] = f"/v1/jobs/{job.job_id}"
     return job_body(job)
 

@@ -2,11 +2,12 @@
 
 import asyncio
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from fastapi import Response
+from fastapi import Request, Response
 from pydantic import Field
 from starlette.responses import JSONResponse
 
@@ -16,13 +17,40 @@ from pipelines.jobs.features import offered_features
 from pipelines.jobs.submit import keep_request, new_job_id, new_request_job, submit_job
 from pipelines.language.understand import check_text_features, understanding_request
 from serve_app.api.edge.authentication import Caller, require_scope
+from serve_app.api.edge.forms import FieldCheck
 from serve_app.api.edge.requests import RequestBody
-from serve_app.api.edge.uploads import Scratch, scratch_folder
+from serve_app.api.edge.uploads import Scratch, scratch_folder, take_upload
 from serve_app.api.jobs.shapes import JobBody, job_body
 from serve_app.options import processing_options
 from serve_app.services import Services, present_ports
 
 ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobForm:
+    """How a form is read as a recording and what is to become of it."""
+
+    check_field: FieldCheck
+    parse: Callable[[Mapping[str, Sequence[str]]], JobRequest]
+    """Raises InvalidRequest, NotAvailable."""
+    file_field: str = "file"
+
+
+async def submit_upload(
+    request: Request, services: Services, tenant: str, idempotency_key: str | None, form: JobForm
+) -> Job:
+    """Take a recording as it arrives, check it, and enqueue it; what is not acknowledged leaves nothing behind.
+
+    Raises as take_upload, the form and acknowledge do.
+    """
+    job_id = new_job_id(tenant, idempotency_key)
+    # A folder of its own: a repeat under the same idempotency key must not overwrite the first one's recording.
+    folder = f"{tenant}/{job_id}/upload-{secrets.token_hex(8)}"
+    async with scratch_folder(services.artifacts, folder) as scratch:
+        taken = await take_upload(request, services, folder, form.check_field, file_field=form.file_field)
+        asked = form.parse(taken.values)
+        return await acknowledge(services, tenant, job_id, asked, taken.file, scratch)
 
 
 async def acknowledge(
@@ -146,14 +174,14 @@ class BackgroundFields(RequestBody):
             raise InvalidRequest("only a job has a priority: set background", "priority")
 
 
-async def answer_with_job(
+async def submit_request(
     services: Services,
     caller: Caller,
     idempotency_key: str | None,
     kind: JobKind,
     request: JobRequest,
     asked: object,
-) -> Response:
+) -> Job:
     """Keep what was asked (a domain record, checked) and acknowledge the job that will do it.
 
     Raises Forbidden for a key without ``jobs:write``, ArtifactStoreUnavailable, and as ``acknowledge_request`` does.
@@ -166,9 +194,10 @@ async def answer_with_job(
     async with scratch_folder(services.artifacts, folder) as scratch:
         upload = await keep_request(services.artifacts, folder, kind, asked)
         new = new_request_job(caller.tenant, job_id, kind, request, upload)
-        return _accepted(await acknowledge_request(services, new, scratch))
+        return await acknowledge_request(services, new, scratch)
 
 
-def _accepted(job: Job) -> Response:
+def accepted(job: Job) -> Response:
+    """Answer 202 with a job that was acknowledged."""
     body = job_body(job)
     return JSONResponse(body.model_dump(mode="json"), 202, headers={"location": body.links.self})

@@ -46,6 +46,12 @@ class ModelBody(BaseModel):
     demo: bool = False
     fallback: DegradationBody | None = None
     details: dict[str, Any] = {}
+    backend_id: str
+    """What MAIE called ``id``; so the next three, of ``variant``, ``path`` and ``memory_bytes``."""
+    default_variant: str | None = None
+    model_path: str | None = None
+    """Relative to the models folder."""
+    vram_gb: float | None = None
 
 
 class ModelList(BaseModel):
@@ -59,7 +65,7 @@ class ModelList(BaseModel):
 def model_body(role: str, info: ModelInfo | None, *, show_path: bool) -> ModelBody:
     """Show one role's model; ``info`` None: it has not loaded. Paths are for administrators only."""
     if info is None:
-        return ModelBody(id=role, role=role, status="loading")
+        return ModelBody(id=role, role=role, status="loading", backend_id=role)
     return ModelBody(
         id=info.backend,
         role=info.role,
@@ -81,6 +87,10 @@ def model_body(role: str, info: ModelInfo | None, *, show_path: bool) -> ModelBo
         if info.fallback
         else None,
         details=info.details,
+        backend_id=info.backend,
+        default_variant=info.variant or info.name,
+        model_path=info.name,
+        vram_gb=round(info.memory_bytes / 1e9, 3) if info.memory_bytes is not None else None,
     )
 
 

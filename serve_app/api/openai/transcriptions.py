@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from pipelines.domain.job import Upload
 from pipelines.domain.model import AsrInfo
 from pipelines.domain.speakers import Diarization
 from pipelines.domain.transcript import Task, TranscriptionReport, WindowTranscript
@@ -171,11 +172,17 @@ async def _answer(request: Request, services: Services, tenant: str, task: Task)
 
 async def _receive(request: Request, services: Services, folder: str, task: Task) -> TranscriptionWork:
     form = await take_upload(request, services, folder, check_field_name)
-    fields = parse_transcription_fields(form.values)
+    return await prepare_work(services, form.file, parse_transcription_fields(form.values), task)
+
+
+async def prepare_work(
+    services: Services, upload: Upload, fields: TranscriptionFields, task: Task
+) -> TranscriptionWork:
+    """Check a spooled recording and what is asked of it. Raises NotFound, NotAvailable, TooLarge, UnsupportedMedia."""
     check_model(fields, await services.transcriber.info())
-    recording = await services.reader.probe(form.file)
+    recording = await services.reader.probe(upload)
     _check_length(services, recording.duration_s)
-    return TranscriptionWork(services=services, artifact=form.file.artifact, fields=fields, task=task)
+    return TranscriptionWork(services=services, artifact=upload.artifact, fields=fields, task=task)
 
 
 def _encode(done: Transcribed, work: TranscriptionWork) -> ResultBody | Response:

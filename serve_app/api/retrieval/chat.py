@@ -10,16 +10,16 @@ from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
 from pipelines.domain.answer import ChatEvent, ChatRequest, CitationsEvent, Message
-from pipelines.domain.job import JobKind, JobRequest
+from pipelines.domain.job import Job, JobKind, JobRequest
 from pipelines.errors import InvalidRequest
 from pipelines.retrieval.answers import answer_question, check_question, collect_answer
 from pipelines.retrieval.ports import MAX_MESSAGE_CHARACTERS, MAX_MESSAGES
-from serve_app.api.edge.authentication import Chatter
+from serve_app.api.edge.authentication import Caller, Chatter
 from serve_app.api.edge.documentation import error_answers
 from serve_app.api.edge.requests import RequestBody, SamplingFields, ServicesOf, while_connected
 from serve_app.api.edge.streaming import EventStreamResponse, ServerSentEvent, started
 from serve_app.api.jobs.fields import IdempotencyKey
-from serve_app.api.jobs.submission import ACCEPTED, BackgroundFields, answer_with_job
+from serve_app.api.jobs.submission import ACCEPTED, BackgroundFields, accepted, submit_request
 from serve_app.api.retrieval.chat_shapes import ChatBody, chat_body, chat_event
 from serve_app.api.retrieval.collections import require_collections
 from serve_app.api.retrieval.search import CollectionsField, FilterFields
@@ -98,15 +98,21 @@ async def chat(
     asked = fields.to_request()
     with _named_as_sent(fields):
         if fields.background:
-            check_question(services.chat, asked)
-            await require_collections(services.passages, caller.tenant, asked.collections)
-            job_request = fields.to_job_request()
-            return await answer_with_job(services, caller, idempotency_key, JobKind.CHAT, job_request, asked)
+            return accepted(await answer_later(services, caller, idempotency_key, asked, fields.to_job_request()))
         events = _counted(answer_question(services.chat, caller.tenant, asked), services)
         if not fields.stream:
             return chat_body(await while_connected(request, collect_answer(events)))
         begun = await while_connected(request, started(_encoded(events)))
     return EventStreamResponse(begun)
+
+
+async def answer_later(
+    services: Services, caller: Caller, idempotency_key: str | None, asked: ChatRequest, job_request: JobRequest
+) -> Job:
+    """Acknowledge a job that answers a question. Raises as check_question and submit_request do, and NotFound."""
+    check_question(services.chat, asked)
+    await require_collections(services.passages, caller.tenant, asked.collections)
+    return await submit_request(services, caller, idempotency_key, JobKind.CHAT, job_request, asked)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from serve_app.api.edge.authentication import JobWriter, Searcher
 from serve_app.api.edge.documentation import error_answers
 from serve_app.api.edge.requests import RequestBody, ServicesOf
 from serve_app.api.jobs.fields import IdempotencyKey
-from serve_app.api.jobs.submission import ACCEPTED, PriorityName, answer_with_job
+from serve_app.api.jobs.submission import ACCEPTED, PriorityName, accepted, submit_request
 from serve_app.services import Services
 
 router = APIRouter(tags=["search"])
@@ -94,7 +94,7 @@ async def reindex_collection(
     await require_no_reindexing(services.jobs, caller.tenant, name, new_job_id(caller.tenant, idempotency_key))
     priority = (fields or ReindexFields()).priority
     request = JobRequest(features=(), collection=name, priority=priority)
-    return await answer_with_job(services, caller, idempotency_key, JobKind.REINDEX, request, request)
+    return accepted(await submit_request(services, caller, idempotency_key, JobKind.REINDEX, request, request))
 
 
 async def require_collections(passages: PassageStore, tenant: str, names: Collection[str]) -> None:

@@ -185,7 +185,7 @@ class SearchFields(CollectionsField):
 async def search(fields: SearchFields, caller: Searcher, services: ServicesOf) -> SearchBody:
     """Search one or several collections; each hit can be heard at its `audio` address."""
     request = to_request(fields, services.settings.limits)
-    return search_body(fields.query, await _measured(services, caller.tenant, request))
+    return search_body(fields.query, await measured_search(services, caller.tenant, request))
 
 
 def to_request(fields: SearchFields, limits: LimitSettings) -> SearchRequest:
@@ -206,7 +206,8 @@ def to_request(fields: SearchFields, limits: LimitSettings) -> SearchRequest:
     )
 
 
-async def _measured(services: Services, tenant: str, request: SearchRequest) -> SearchResult:
+async def measured_search(services: Services, tenant: str, request: SearchRequest) -> SearchResult:
+    """Search, and count how that went. Raises as search_passages does."""
     started_s = time.perf_counter()
     outcome = "internal_error"
     try:

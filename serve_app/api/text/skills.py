@@ -19,7 +19,7 @@ from serve_app.api.edge.documentation import error_answers
 from serve_app.api.edge.requests import RequestBody, SamplingFields, ServicesOf, while_connected
 from serve_app.api.edge.shapes import DegradationBody
 from serve_app.api.jobs.fields import LANGUAGE_PATTERN, NAME_PATTERN, TARGET_PATTERN, IdempotencyKey
-from serve_app.api.jobs.submission import ACCEPTED, BackgroundFields, answer_with_job
+from serve_app.api.jobs.submission import ACCEPTED, BackgroundFields, accepted, submit_request
 from serve_app.services import Services
 
 router = APIRouter(tags=["text"])
@@ -110,17 +110,18 @@ async def use_skill(
 
     In the background, the job's `results` have the answer under the skill's name.
     """
-    ports = _ports(services, skill)
+    ports = skill_ports(services, skill)
     fields.check_background()
     asked = fields.to_request(skill, services.settings.limits.text_characters)
     check_skill(asked, ports.templates)
     if fields.background:
         job_request = fields.to_job_request(skill)
-        return await answer_with_job(services, caller, idempotency_key, JobKind.TEXT, job_request, asked)
+        return accepted(await submit_request(services, caller, idempotency_key, JobKind.TEXT, job_request, asked))
     return _skill_body(skill, await while_connected(request, apply_skill(asked, ports)))
 
 
-def _ports(services: Services, skill: Skill) -> LanguagePorts:
+def skill_ports(services: Services, skill: Skill) -> LanguagePorts:
+    """Return what a skill works with. Raises NotAvailable where this deployment does not offer it."""
     if services.language is None:
         raise NotAvailable("text skills are not available in this deployment")
     if skill is Skill.TRANSLATE and services.language.model is None:

@@ -24,6 +24,10 @@ class TemplateBody(BaseModel):
     description: str
     parameters: list[str]
     hash: str
+    name: str
+    """The title, as MAIE called it."""
+    schema_url: str
+    """Where the JSON Schema of what it answers is."""
 
 
 class WholeTemplateBody(TemplateBody):
@@ -46,6 +50,8 @@ class TemplateList(BaseModel):
 
     object: str = "list"
     data: list[TemplateBody]
+    templates: list[TemplateBody]
+    """The same, under MAIE's name."""
     broken: list[BrokenTemplateBody]
 
 
@@ -53,8 +59,10 @@ class TemplateList(BaseModel):
 async def list_templates(_caller: AnyCaller, services: ServicesOf) -> TemplateList:
     """List what a summary or a text skill can be made with."""
     catalog = _catalog(services)
+    templates = [_body(template) for _, template in sorted(catalog.templates.items())]
     return TemplateList(
-        data=[_body(template) for _, template in sorted(catalog.templates.items())],
+        data=templates,
+        templates=templates,
         broken=[BrokenTemplateBody(id=name, problem=problem) for name, problem in sorted(catalog.broken.items())],
     )
 
@@ -64,6 +72,12 @@ async def get_template(template_id: str, _caller: AnyCaller, services: ServicesO
     """Show a template with its schema and prompt; of a broken one, 422 says what is wrong with it."""
     template = _catalog(services).get(template_id)
     return WholeTemplateBody(**_body(template).model_dump(), json_schema=dict(template.schema), prompt=template.prompt)
+
+
+@router.get("/v1/templates/{template_id}/schema", summary="A template's JSON Schema", responses=error_answers(404))
+async def get_template_schema(template_id: str, _caller: AnyCaller, services: ServicesOf) -> dict[str, Any]:
+    """Show the JSON Schema of what a template answers."""
+    return dict(_catalog(services).get(template_id).schema)
 
 
 def _catalog(services: Services) -> TemplateCatalog:
@@ -78,4 +92,6 @@ def _body(template: Template) -> TemplateBody:
         description=template.description,
         parameters=list(template.parameters),
         hash=template.hash,
+        name=template.title,
+        schema_url=f"/v1/templates/{template.id}/schema",
     )
