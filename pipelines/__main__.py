@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DEMO_MODEL = Path(__file__).resolve().parents[1] / "demo" / "models" / "asr"
 MODELS = Path.home() / ".rayscribe" / "models"
+ENVIRONMENT_MODELS = Path(sys.prefix) / "models"
 GENERAL_MODELS = ("small", "base", "tiny")
 """Looked for among the pulled models, best first; the demo model knows only the demo recordings."""
 MOST_BEAMS, MOST_THREADS = 20, 256
@@ -54,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--model",
         type=Path,
-        help=f"a faster-whisper folder (default: {', '.join(GENERAL_MODELS)} in {MODELS}, or the demo)",
+        help=f"a faster-whisper folder (default: {', '.join(GENERAL_MODELS)} in {MODELS}, or what the environment has)",
     )
     command.add_argument("--format", choices=[*get_args(TranscriptFormat), "json"], default="text")
     command.add_argument("--words", action="store_true", help="align words with the audio")
@@ -89,7 +90,7 @@ def _language(text: str) -> str:
 def _model(folder: Path | None) -> Path:
     """Return the model's folder; raises ModelUnavailable."""
     if folder is None:
-        pulled = (MODELS / name for name in GENERAL_MODELS)
+        pulled = (models / name for name in GENERAL_MODELS for models in (MODELS, ENVIRONMENT_MODELS))
         folder = next((path for path in pulled if (path / "model.bin").is_file()), None)
     if folder is None:
         return DEMO_MODEL

@@ -5,6 +5,7 @@ file, the default below. Unknown keys are refused: Ray itself would ignore them 
 environment.
 """
 
+import sys
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -45,6 +46,8 @@ class DataSettings(Section):
     """Of that server; best set by ``RAYSCRIBE_DATA__QDRANT_API_KEY``."""
     models_folder: Path | None = None
     """Where downloaded models are; None: ``models/`` in the data folder."""
+    environment_models_folder: Path = Path(sys.prefix) / "models"
+    """Where models are that came with the environment (``make`` takes them from packages): looked into second."""
 
     @property
     def root(self) -> Path:
@@ -53,8 +56,13 @@ class DataSettings(Section):
 
     @property
     def models(self) -> Path:
-        """The models folder with ``~`` resolved."""
+        """The models folder with ``~`` resolved: where models are pulled to."""
         return (self.models_folder or self.root / "models").expanduser().resolve()
+
+    @property
+    def model_folders(self) -> tuple[Path, ...]:
+        """Where models are looked for, in this order."""
+        return self.models, self.environment_models_folder.expanduser().resolve()
 
     @property
     def jobs_url(self) -> str:

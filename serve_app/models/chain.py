@@ -23,6 +23,7 @@ import structlog
 from pipelines.domain.model import ROLE_STAGES, Degradation, ModelInfo, ModelRole
 from pipelines.errors import InvalidRequest, ModelError, ModelOutOfMemory, ModelUnavailable, RayScribeError
 from serve_app.metrics import MetricsSink
+from serve_app.models.catalogue import locate
 from serve_app.settings import SHIPPED_FOLDER, DataSettings, ModelChoice
 
 
@@ -223,9 +224,9 @@ def _give_back_memory() -> None:
 
 
 def model_folder(choice: ModelChoice, data: DataSettings) -> Path:
-    """Return where a model should be: its own path (relative: it ships with the project) or below the models folder."""
+    """Return where a model should be: its own path (relative: it ships with the project) or below a models folder."""
     if choice.path is None:
-        return data.models / choice.name
+        return locate(choice.name, data.model_folders)
     path = Path(choice.path).expanduser()
     return path if path.is_absolute() else SHIPPED_FOLDER / path
 

@@ -17,6 +17,7 @@ from pipelines.language.engines.openai import Endpoint, OpenAILanguageModel
 from pipelines.language.engines.openai_wire import ChunkReader, chat_body, read_completion
 from pipelines.language.engines.vllm import engine_arguments, request_extras
 from pipelines.ports.language import LanguageModel
+from serve_app.models.catalogue import locate
 from serve_app.privacy import PRIVATE_ENVIRONMENT
 from serve_app.remote.calls import call, stream
 from serve_app.settings import LanguageModelSettings, Policy, Settings
@@ -102,7 +103,7 @@ def build_language_model(settings: Settings) -> Application:
 
 def model_folder(settings: Settings) -> Path:
     """Return where the language model's files are. Raises InvalidRequest where they are not."""
-    folder = settings.data.models / settings.language_model.model
+    folder = locate(settings.language_model.model, settings.data.model_folders)
     if not settings.language_model.model or not (folder / "config.json").exists():
         raise InvalidRequest(f"the language model {settings.language_model.model!r} is not on disk", "language_model")
     return folder

@@ -36,7 +36,8 @@ SERVE_APP: Mapping[str, set[str]] = {
     "cli": {"client", "laptop", "models", "settings", "privacy", "metrics", "build", "services"},
     "api": {"settings", "services", "options", "metrics", "ports", "resilience"},
     "models": {"settings", "metrics", "data_folder"},
-    "remote": {"settings", "resilience", "metrics", "privacy", "deployments", "options", "services"},
+    # Which folder a language model is in, the catalogue says: vLLM is no engine of the chains.
+    "remote": {"settings", "models", "resilience", "metrics", "privacy", "deployments", "options", "services"},
     "laptop": {"settings", "build", "data_folder", "privacy"},
     "deployments": {
         "settings", "models", "metrics", "remote", "ports", "options", "services", "resilience", "api", "data_folder",

@@ -110,7 +110,8 @@ def write_model(folder: Path, *names: str) -> None:
 
 
 def plan_of(data: Path, role: str, profile: str = "local") -> RolePlan:
-    return next(plan for plan in plan_profiles(DataSettings(folder=data))[profile] if plan.role == role)
+    settings = DataSettings(folder=data, environment_models_folder=data / "environment")
+    return next(plan for plan in plan_profiles(settings)[profile] if plan.role == role)
 
 
 def test_plan_says_what_a_laptop_without_models_uses_and_why(tmp_path: Path) -> None:
@@ -126,6 +127,15 @@ def test_plan_takes_the_first_that_is_whole(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, "transcriber")
     assert plan.used == "base"
     assert plan.reason == "small: incomplete, without model.bin, tokenizer.json"
+
+
+def test_plan_takes_the_models_of_the_environment_where_nothing_better_was_pulled(tmp_path: Path) -> None:
+    write_model(tmp_path / "environment" / "base", "config.json", "model.bin", "tokenizer.json")
+    write_model(tmp_path / "environment" / "ge2e", "config.json", "encoder.safetensors")
+    assert plan_of(tmp_path, "transcriber").used == "base"
+    assert plan_of(tmp_path, "diarizer").used == "ge2e"
+    write_model(tmp_path / "models" / "small", "config.json", "model.bin", "tokenizer.json")
+    assert plan_of(tmp_path, "transcriber").used == "small"
 
 
 def test_every_profile_is_planned(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_gated_model_without_a_token_says_how_before_it_tries(rayscribe: Command
 
 
 @pytest.mark.parametrize(
-    ("failure", "exit_code"), [(model_download.HubUnreachable, 4), (model_download.DownloadFailed, 3)]
+    ("failure", "exit_code"), [(model_download.Unreachable, 4), (model_download.DownloadFailed, 3)]
 )
 def test_failed_pull_says_what_is_missing(
     rayscribe: Command,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from serve_app.models.catalogue import CATALOGUE, CatalogueEntry, find, missing_files
-from serve_app.models.download import DownloadFailed, HubUnreachable, pull
+from serve_app.models.download import DownloadFailed, Unreachable, pull
 from tests.models.hub import StandInHub, connected_to, whisper_files
 
 
@@ -33,10 +33,11 @@ def test_pull_brings_what_the_engine_needs_at_the_pinned_revision(
 ) -> None:
     folder = pull(small, tmp_path, sleep=quietly)
     assert folder == tmp_path / "small"
+    assert small.hub is not None
     assert missing_files(small, folder) == ()
     assert {file.name for file in folder.iterdir() if file.is_file()} == set(hub.files) - {"README.md"}
     assert (folder / "model.bin").read_bytes() == hub.files["model.bin"]
-    assert all(small.revision in request.url.path for request in hub.requests)
+    assert all(small.hub.revision in request.url.path for request in hub.requests)
     assert all("authorization" not in request.headers for request in hub.requests)
 
 
@@ -63,7 +64,7 @@ def test_second_pull_downloads_nothing_again(hub: StandInHub, small: CatalogueEn
 def test_hub_that_is_away_is_said_after_three_tries(hub: StandInHub, small: CatalogueEntry, tmp_path: Path) -> None:
     hub.away = True
     slept: list[float] = []
-    with pytest.raises(HubUnreachable) as caught:
+    with pytest.raises(Unreachable) as caught:
         pull(small, tmp_path, sleep=slept.append)
     assert len(slept) == 2
     assert "Systran/faster-whisper-small" in caught.value.message
@@ -77,7 +78,7 @@ def test_partial_folder_and_no_hub_is_not_taken_for_a_model(
     (tmp_path / "small").mkdir()
     (tmp_path / "small" / "config.json").write_text("{}")
     hub.away = True
-    with pytest.raises(HubUnreachable, match=r"model\.bin|could not be downloaded"):
+    with pytest.raises(Unreachable, match=r"model\.bin|could not be downloaded"):
         pull(small, tmp_path, sleep=quietly)
 
 
@@ -88,7 +89,7 @@ def test_gated_repository_says_how_to_get_access(hub: StandInHub, tmp_path: Path
     assert gated is not None
     with pytest.raises(DownloadFailed) as caught:
         pull(gated, tmp_path, token="hf_x", sleep=quietly)
-    assert not isinstance(caught.value, HubUnreachable), "asking again does not help"
+    assert not isinstance(caught.value, Unreachable), "asking again does not help"
     assert "HF_TOKEN=… rayscribe models pull speaker-diarization-community-1" in caught.value.advice
 
 
@@ -99,7 +100,9 @@ def test_pull_switches_the_hub_on_for_this_process_only(hub: StandInHub, small: 
 
 def test_catalogue_names_are_unique_and_pinned() -> None:
     assert len({entry.name for entry in CATALOGUE}) == len(CATALOGUE)
-    assert all(len(entry.revision) == 40 and int(entry.revision, 16) for entry in CATALOGUE)
+    revisions = [entry.hub.revision for entry in CATALOGUE if entry.hub]
+    assert all(len(revision) == 40 and int(revision, 16) for revision in revisions)
+    assert all(entry.hub or entry.packaged for entry in CATALOGUE)
 
 
 def test_repository_is_as_good_as_a_name() -> None:

@@ -72,6 +72,7 @@ def test_the_best_model_that_was_pulled_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("pipelines.__main__.MODELS", tmp_path)
+    monkeypatch.setattr("pipelines.__main__.ENVIRONMENT_MODELS", tmp_path / "environment")
     for name in ("tiny", "base"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.bin").write_bytes(b"none")
@@ -94,6 +95,7 @@ def test_a_recording_is_transcribed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("pipelines.__main__.MODELS", tmp_path)
+    monkeypatch.setattr("pipelines.__main__.ENVIRONMENT_MODELS", tmp_path / "environment")
     assert main(["transcribe", LECTURE, "--format", "json", "--words", "--beam-size", "1", "--threads", "2"]) == 0
     printed = capsys.readouterr()
     assert "only the demo model is there" in printed.err
