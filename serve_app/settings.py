@@ -257,6 +257,25 @@ class SearchSettings(Section):
     """Questions whose vectors each process keeps, so that asking again embeds nothing; 0: none. About 30 kB each."""
 
 
+class OpenAiSettings(Section):
+    """What OpenAI's clients find here."""
+
+    aliases: dict[str, Literal["asr", "embedder", "llm"] | None] = {
+        "whisper-1": "asr",
+        "gpt-4o-transcribe": "asr",
+        "gpt-4o-mini-transcribe": "asr",
+        "gpt-4o-transcribe-diarize": "asr",
+        "gpt-transcribe": "asr",
+        "Systran/faster-whisper-base": "asr",
+    }
+    """Names that clients of other servers send, and the role of the loaded model that answers to them.
+
+    What is set is added to these; null takes one away.
+    """
+    keywords: int = Field(default=50, ge=0)
+    """Most ``keywords[]`` of a transcription: long lists make Whisper write more of them wrong than right."""
+
+
 class CompatSettings(Section):
     """What the routes of the four systems mean where their requests leave it open (docs/migration.md)."""
 
@@ -316,6 +335,7 @@ class Settings(BaseSettings):
     language_model: LanguageModelSettings = LanguageModelSettings()
     templates: TemplateSettings = TemplateSettings()
     search: SearchSettings = SearchSettings()
+    openai: OpenAiSettings = OpenAiSettings()
     compat: CompatSettings = CompatSettings()
     runner: RunnerSettings = RunnerSettings()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -1,7 +1,7 @@
 """A stored recording, probed and read in this process."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 from functools import partial
@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from pipelines.audio.windows import read_windows
-from pipelines.domain.audio import AudioExtent, Recording, Window, WindowingOptions
+from pipelines.domain.audio import LEAD_S, SAMPLE_RATE_HZ, AudioExtent, Recording, Window, WindowingOptions
 from pipelines.domain.job import Upload
 from pipelines.domain.samples import Samples
 from pipelines.ports.audio import AudioDecoder, SpeechDetector
@@ -62,13 +62,25 @@ class LocalReader:
         with self._open(artifact) as source:
             yield from read_windows(self._decoder, self._new_detector(options), source, options, first_index)
 
-    async def samples(self, artifact: str, *, max_duration_s: float) -> Samples:
+    async def samples(self, artifact: str, *, max_duration_s: float, lead: Sequence[str] = ()) -> Samples:
         """Return the whole recording, int16, shape ``(n,)``: 115 MB an hour; see RecordingReader.samples."""
-        return await asyncio.to_thread(partial(self._read_samples, artifact, max_duration_s))
+        return await asyncio.to_thread(partial(read_samples, self._open, self._decoder, artifact, max_duration_s, lead))
 
-    def _read_samples(self, artifact: str, max_duration_s: float) -> Samples:
-        with (
-            self._open(artifact) as source,
-            closing(self._decoder.decode(source, max_duration_s=max_duration_s)) as blocks,
-        ):
-            return np.concatenate([np.zeros(0, dtype=np.int16), *blocks])
+
+def read_samples(
+    open_artifact: OpenArtifact, decoder: AudioDecoder, artifact: str, max_duration_s: float, lead: Sequence[str] = ()
+) -> Samples:
+    """Decode a whole recording, with others before it; see RecordingReader.samples. Blocking."""
+    before = [_lead(_decode(open_artifact, decoder, each, LEAD_S)) for each in lead]
+    return np.concatenate([*before, _decode(open_artifact, decoder, artifact, max_duration_s)])
+
+
+def _decode(open_artifact: OpenArtifact, decoder: AudioDecoder, artifact: str, max_duration_s: float) -> Samples:
+    with open_artifact(artifact) as source, closing(decoder.decode(source, max_duration_s=max_duration_s)) as blocks:
+        return np.concatenate([np.zeros(0, dtype=np.int16), *blocks])
+
+
+def _lead(samples: Samples) -> Samples:
+    filled = np.zeros(round(LEAD_S * SAMPLE_RATE_HZ), dtype=np.int16)
+    filled[: len(samples)] = samples[: len(filled)]
+    return filled

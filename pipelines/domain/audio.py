@@ -12,6 +12,10 @@ MAX_SPEECH_PIECE_S = 10.0
 """A detector returns speech that goes on for longer in pieces that abut, so that nobody has to hold all of it."""
 
 
+LEAD_S = 12.0
+"""How long each recording is made that is read before another one: a voice that is known, and a pause."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
     """What a container says about itself, and what was counted while it was received."""

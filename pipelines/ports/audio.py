@@ -83,6 +83,9 @@ class RecordingReader(Protocol):
         """
         ...
 
-    async def samples(self, artifact: str, *, max_duration_s: float) -> object:
-        """Return the whole recording as one int16 array, or an opaque reference that the Diarizer resolves."""
+    async def samples(self, artifact: str, *, max_duration_s: float, lead: Sequence[str] = ()) -> object:
+        """Return the whole recording as one int16 array, or an opaque reference that the Diarizer resolves.
+
+        Before it come the recordings ``lead``, each filled with silence to LEAD_S.
+        """
         ...

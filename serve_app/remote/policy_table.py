@@ -106,7 +106,7 @@ def policy_table(own: ResilienceSettings) -> Mapping[type, Rules]:
             "probe": read,
             "windows": replace(read, limits=reading_limits),
             "samples": replace(
-                read, extra_timeout_s=lambda _, *, max_duration_s: _READING_S_PER_AUDIO_S * max_duration_s
+                read, extra_timeout_s=lambda _, *, max_duration_s, **__: _READING_S_PER_AUDIO_S * max_duration_s
             ),
         },
         PassageStore: {

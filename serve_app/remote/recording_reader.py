@@ -1,7 +1,7 @@
 """The RecordingReader over Ray tasks: decoding a stranger's file never happens in a process that serves."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -57,10 +57,10 @@ class TaskRecordingReader:
             _end_task(produced)
             raise
 
-    async def samples(self, artifact: str, *, max_duration_s: float) -> object:
+    async def samples(self, artifact: str, *, max_duration_s: float, lead: Sequence[str] = ()) -> object:
         """Return a reference to the whole recording, once it is there."""
         task: Any = recording_tasks.whole_recording  # Ray's stubs know no task of two results
-        samples, count = task.remote(self._artifacts, artifact, max_duration_s)
+        samples, count = task.remote(self._artifacts, artifact, max_duration_s, tuple(lead))
         await _result_of(count)
         return samples
 

@@ -80,15 +80,16 @@ speech_windows: Any = cast(Any, ray.remote)(
 
 
 @ray.remote(num_cpus=READING_CPUS, max_retries=2, num_returns=2)
-def whole_recording(artifacts: str, artifact: str, max_duration_s: float) -> tuple[Samples, int]:
-    """Decode a whole recording to int16 mono at 16 kHz (115 MB an hour).
+def whole_recording(
+    artifacts: str, artifact: str, max_duration_s: float, lead: tuple[str, ...] = ()
+) -> tuple[Samples, int]:
+    """Decode a whole recording to int16 mono at 16 kHz (115 MB an hour), with others before it.
 
     Returns the samples and, as a small object that can be waited for without bringing them along, how many they are.
     """
     from pipelines.audio.decode import PyavDecoder
+    from pipelines.audio.reader import read_samples
     from pipelines.stores.artifacts import FsspecArtifactStore
 
-    with FsspecArtifactStore(artifacts).open(artifact) as source:
-        blocks = list(PyavDecoder().decode(source, max_duration_s=max_duration_s))
-    samples = np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.int16)
+    samples = read_samples(FsspecArtifactStore(artifacts).open, PyavDecoder(), artifact, max_duration_s, lead)
     return samples, len(samples)

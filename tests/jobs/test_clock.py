@@ -2,7 +2,7 @@
 
 import asyncio
 import selectors
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -273,7 +273,7 @@ class WindowReader:
             )
         yield AudioExtent(duration_s=30.0 * self._windows, speech_s=0.0)
 
-    async def samples(self, artifact: str, *, max_duration_s: float) -> object:
+    async def samples(self, artifact: str, *, max_duration_s: float, lead: Sequence[str] = ()) -> object:
         raise NotImplementedError
 
 

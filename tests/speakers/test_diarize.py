@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import pytest
 
 from pipelines.domain.samples import Samples
@@ -18,7 +20,7 @@ CONVERSATION = write_samples(
 class OneRecording:
     """A RecordingReader of one recording, as far as diarization asks."""
 
-    async def samples(self, artifact: str, *, max_duration_s: float) -> Samples:
+    async def samples(self, artifact: str, *, max_duration_s: float, lead: Sequence[str] = ()) -> Samples:
         assert artifact == "a/job-1/recording"
         if len(CONVERSATION) / 16_000 > max_duration_s:
             raise TooLarge("too long")

@@ -26,7 +26,7 @@ from serve_app.api.jobs.fields import LANGUAGE_PATTERN, TARGET_PATTERN, Idempote
 from serve_app.api.jobs.submission import submit_upload
 from serve_app.api.openai.models import loaded_models
 from serve_app.api.openai.transcription_fields import parse_transcription_fields
-from serve_app.api.openai.transcriptions import ANY_MODEL, prepare_work, run_alone
+from serve_app.api.openai.transcriptions import prepare_work, run_alone
 from serve_app.api.text.skills import skill_ports
 from serve_app.services import Services, present_ports
 
@@ -323,7 +323,8 @@ async def transcribe(request: Request, caller: InferenceCaller, services: Servic
     async with scratch_folder(services.artifacts, folder):
         form = await take_upload(request, services, folder, check, file_field="audio")
         language = [text for text in form.values.get("language", ()) if text.lower() != "auto"] or [""]
-        fields = parse_transcription_fields({"model": [ANY_MODEL], "language": language})
+        model = (await services.transcriber.info()).name
+        fields = parse_transcription_fields({"model": [model], "language": language})
         work = await prepare_work(services, form.file, fields, "transcribe")
         done = await while_connected(request, run_alone(work))
     transcript = done.report.transcript

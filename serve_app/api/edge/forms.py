@@ -1,6 +1,6 @@
 """A form with one file in it: fields are gathered, the file is handed on while it arrives."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -10,6 +10,7 @@ from serve_app.api.edge.multipart import PART_END, PartEnd, PartEvent, PartHead
 
 MAX_FIELD_BYTES = 65_536
 MAX_PARTS = 200
+NO_LONG_FIELDS: Mapping[str, int] = {}
 
 FileT = TypeVar("FileT")
 FieldCheck = Callable[[str, int], None]
@@ -32,8 +33,11 @@ async def read_form(
     check_field: FieldCheck,
     accept_file: FileSink[FileT],
     file_field: str = "file",
+    long_fields: Mapping[str, int] = NO_LONG_FIELDS,
 ) -> Form[FileT]:
     """Read a form whose file is called ``file_field``; fields may come before and after it.
+
+    ``long_fields``: which may have more bytes than ``MAX_FIELD_BYTES``, and how many.
 
     Raises InvalidRequest (no file, two files, a field that is a file or the other way round), TooLarge (a field, or
     the number of parts), and whatever the checks and ``accept_file`` raise. ``parts`` is closed in any case.
@@ -50,7 +54,7 @@ async def read_form(
             if event.name == file_field:
                 files.append(await _take_file(event, parts, accept_file, before=len(files)))
             else:
-                await _take_field(event, parts, check_field, values)
+                await _take_field(event, parts, check_field, values, long_fields.get(event.name, MAX_FIELD_BYTES))
     if not files:
         raise InvalidRequest(f"the form holds no file called {file_field}", file_field)
     return Form(file=files[0], values=values)
@@ -68,17 +72,21 @@ async def _take_file(
 
 
 async def _take_field(
-    head: PartHead, parts: AsyncGenerator[PartEvent, None], check: FieldCheck, values: dict[str, list[str]]
+    head: PartHead,
+    parts: AsyncGenerator[PartEvent, None],
+    check: FieldCheck,
+    values: dict[str, list[str]],
+    limit_bytes: int,
 ) -> None:
     check(head.name, len(values.get(head.name, ())))
     if head.filename is not None:
         raise InvalidRequest(f"{head.name} must not be a file", head.name)
-    value = b""
+    value = bytearray()
     async with aclosing(_content(parts)) as content:
         async for chunk in content:
             value += chunk
-            if len(value) > MAX_FIELD_BYTES:
-                raise TooLarge(f"{head.name} is longer than {MAX_FIELD_BYTES:,} bytes", head.name)
+            if len(value) > limit_bytes:
+                raise TooLarge(f"{head.name} is longer than {limit_bytes:,} bytes", head.name)
     values.setdefault(head.name, []).append(_text(value, head.name))
 
 
@@ -89,7 +97,7 @@ async def _content(parts: AsyncGenerator[PartEvent, None]) -> AsyncGenerator[byt
         yield event
 
 
-def _text(value: bytes, name: str) -> str:
+def _text(value: bytearray, name: str) -> str:
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:

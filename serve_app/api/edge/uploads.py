@@ -6,7 +6,7 @@ import math
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from pipelines.domain.job import Upload
 from pipelines.errors import RayScribeError, TooLarge, TooManyUploads, UnsupportedMedia
 from pipelines.ports.artifacts import ArtifactStore
 from serve_app.api.edge.errors import BodyStalled, UploadTooSlow
-from serve_app.api.edge.forms import FieldCheck, Form, read_form
+from serve_app.api.edge.forms import NO_LONG_FIELDS, FieldCheck, Form, read_form
 from serve_app.api.edge.multipart import PartHead, read_parts
 from serve_app.services import Services
 from serve_app.settings import LimitSettings, Settings
@@ -122,7 +122,13 @@ class Scratch:
 
 
 async def take_upload(
-    request: Request, services: Services, folder: str, check_field: FieldCheck, *, file_field: str = "file"
+    request: Request,
+    services: Services,
+    folder: str,
+    check_field: FieldCheck,
+    *,
+    file_field: str = "file",
+    long_fields: Mapping[str, int] = NO_LONG_FIELDS,
 ) -> Form[Upload]:
     """Read the request's form, spooling its file below ``folder``, which stays the caller's to remove.
 
@@ -135,7 +141,13 @@ async def take_upload(
     try:
         with gate.admit(request.state.caller.tenant, share=_share(services.settings)):
             parts = read_parts(_body(request, limits), request.headers.get("content-type", ""))
-            form = await read_form(parts, check_field=check_field, accept_file=spool.accept, file_field=file_field)
+            form = await read_form(
+                parts,
+                check_field=check_field,
+                accept_file=spool.accept,
+                file_field=file_field,
+                long_fields=long_fields,
+            )
         outcome = "received"
         services.metrics.count("upload_bytes", form.file.bytes)
         return form

@@ -2,6 +2,7 @@
 
 import base64
 import struct
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
@@ -74,7 +75,7 @@ class EmbeddingList(BaseModel):
 @router.post("/v1/embeddings", summary="Embed texts", responses=error_answers(404))
 async def embeddings(fields: EmbeddingFields, _caller: InferenceCaller, services: ServicesOf) -> EmbeddingList:
     """Return one dense vector a text, of the model that fills collections."""
-    _check(fields, await services.embedder.info())
+    _check(fields, await services.embedder.info(), services.settings.openai.aliases)
     if not all(text.strip() for text in fields.input):
         raise InvalidRequest("a text is empty", "input")
     made = await services.embedder.embed_passages(fields.input)
@@ -89,8 +90,8 @@ async def embeddings(fields: EmbeddingFields, _caller: InferenceCaller, services
     )
 
 
-def _check(fields: EmbeddingFields, loaded: EmbedderInfo) -> None:
-    if fields.model not in (loaded.name, loaded.backend):
+def _check(fields: EmbeddingFields, loaded: EmbedderInfo, aliases: Mapping[str, str | None]) -> None:
+    if fields.model not in (loaded.name, loaded.backend) and aliases.get(fields.model) != "embedder":
         raise NotFound("there is no such model: GET /v1/models lists what is loaded", "model")
     if fields.dimensions not in (None, loaded.vector_size):
         raise NotAvailable("vectors are as long as the model makes them", "dimensions")

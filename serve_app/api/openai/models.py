@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from pipelines.domain.model import ModelInfo
 from pipelines.errors import NotFound, RayScribeError
-from serve_app.api.edge.authentication import AnyCaller
+from serve_app.api.edge.authentication import AnyCaller, Caller
 from serve_app.api.edge.documentation import error_answers
 from serve_app.api.edge.requests import ServicesOf
 from serve_app.api.edge.shapes import DegradationBody
@@ -143,9 +143,9 @@ router = APIRouter(tags=["models"])
 async def list_models(request: Request, caller: AnyCaller, services: ServicesOf) -> ModelList:
     """List what is loaded and what is still loading."""
     models = await loaded_models(services)
-    created = _first_seen(request)
+    collections = await _collections(services, caller) if "chat" in caller.scopes else []
     return ModelList(
-        data=[openai_model(info, created) for info in models.values() if info],
+        data=[*_listed(models, services.settings.openai.aliases, _first_seen(request)), *collections],
         models=[model_body(role, info, show_path="admin" in caller.scopes) for role, info in models.items()],
     )
 
@@ -153,10 +153,34 @@ async def list_models(request: Request, caller: AnyCaller, services: ServicesOf)
 @router.get("/v1/models/{model:path}", summary="One model, as OpenAI shows it", responses=error_answers(404))
 async def get_model(request: Request, model: str, _caller: AnyCaller, services: ServicesOf) -> OpenAiModel:
     """Show one loaded model; its name may hold slashes, as in ``Qwen/Qwen3-4B``."""
-    for info in (await loaded_models(services)).values():
-        if info is not None and info.name == model:
-            return openai_model(info, _first_seen(request))
+    models = await loaded_models(services)
+    for listed in _listed(models, services.settings.openai.aliases, _first_seen(request)):
+        if listed.id == model:
+            return listed
     raise NotFound("there is no such model", "model")
+
+
+COLLECTION_PREFIX = "collection:"
+"""Before the name of a collection: the model that answers from it."""
+
+
+def _listed(
+    models: Mapping[str, ModelInfo | None], aliases: Mapping[str, str | None], created: int
+) -> list[OpenAiModel]:
+    """Return what is loaded, then the other names that it answers to."""
+    own = [openai_model(info, created) for info in models.values() if info]
+    named = {name: info for name, role in aliases.items() if (info := models.get(role or ""))}
+    return [*own, *(OpenAiModel(id=name, created=created, owned_by=info.name) for name, info in named.items())]
+
+
+async def _collections(services: Services, caller: Caller) -> list[OpenAiModel]:
+    """Return the caller's collections as models that answer from them; none where the store does not answer."""
+    try:
+        async with asyncio.timeout(ASK_TIMEOUT_S):
+            found = await services.passages.collections(caller.tenant)
+    except (TimeoutError, RayScribeError):
+        return []
+    return [OpenAiModel(id=f"{COLLECTION_PREFIX}{entry.name}", created=0, owned_by=caller.tenant) for entry in found]
 
 
 def _first_seen(request: Request) -> int:

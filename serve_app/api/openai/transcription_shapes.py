@@ -2,7 +2,8 @@
 
 import math
 import string
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import count
 from typing import Literal
 
 from pydantic import BaseModel
@@ -11,6 +12,7 @@ from pipelines.domain.speakers import Diarization
 from pipelines.domain.transcript import Segment, Task, TranscriptionReport, WindowTranscript, Word, language_name
 from pipelines.speakers.assign import assign_speakers
 
+_LEAST_PROBABILITY = 1e-9
 _FRAMES_PER_S = 100
 """Whisper counts positions in frames of 10 ms."""
 
@@ -22,11 +24,30 @@ class DurationUsage(BaseModel):
     seconds: float
 
 
+class Logprob(BaseModel):
+    """How certain the model was of a word: the mean of its tokens' probabilities, as a logarithm."""
+
+    token: str
+    """The word, with the space before it."""
+    logprob: float
+    bytes: list[int]
+
+
+class SpokenLanguage(BaseModel):
+    """A language that was heard."""
+
+    code: str
+
+
 class TranscriptionBody(BaseModel):
     """``response_format=json``."""
 
     text: str
     usage: DurationUsage
+    logprobs: list[Logprob] | None = None
+    """Where ``include[]`` asks for them."""
+    languages: list[SpokenLanguage] | None = None
+    """Where ``languages[]`` says which there may be."""
 
 
 class VerboseSegment(BaseModel):
@@ -81,9 +102,28 @@ class DiarizedTranscriptionBody(TranscriptionBody):
     segments: list[DiarizedSegment]
 
 
-def plain_body(report: TranscriptionReport) -> TranscriptionBody:
-    """Show the text."""
-    return TranscriptionBody(text=report.transcript.text, usage=_usage(report))
+def plain_body(report: TranscriptionReport, *, logprobs: bool = False, languages: bool = False) -> TranscriptionBody:
+    """Show the text, and what was asked for beside it."""
+    transcript = report.transcript
+    spoken = [SpokenLanguage(code=transcript.language)] if transcript.text else []
+    return TranscriptionBody(
+        text=transcript.text,
+        usage=_usage(report),
+        logprobs=logprobs_of(transcript.segments) if logprobs else None,
+        languages=spoken if languages else None,
+    )
+
+
+def logprobs_of(segments: Iterable[Segment]) -> list[Logprob]:
+    """Return one entry a word."""
+    words = [word for segment in segments for word in segment.words]
+    tokens = [word.text if place == 0 else f" {word.text}" for place, word in enumerate(words)]
+    return [
+        Logprob(
+            token=token, logprob=math.log(max(word.confidence or 0.0, _LEAST_PROBABILITY)), bytes=list(token.encode())
+        )
+        for token, word in zip(tokens, words, strict=True)
+    ]
 
 
 def verbose_body(
@@ -105,10 +145,16 @@ def verbose_body(
     )
 
 
-def diarized_body(report: TranscriptionReport, diarization: Diarization | None) -> DiarizedTranscriptionBody:
-    """Show who said what; speakers are ``A``, ``B``, … in order of appearance, and ``""`` where nobody was heard."""
+def diarized_body(
+    report: TranscriptionReport, diarization: Diarization | None, known: Collection[str] = ()
+) -> DiarizedTranscriptionBody:
+    """Show who said what: by name who is known, the others as ``A``, ``B``, … in order of appearance.
+
+    ``""`` where nobody was heard.
+    """
     attributed = assign_speakers(report.transcript, diarization) if diarization else report.transcript
-    letters = {speaker: _letter(place) for place, speaker in enumerate(attributed.speakers)}
+    free = (letter for letter in map(_letter, count()) if letter not in known)
+    letters = {speaker: speaker if speaker in known else next(free) for speaker in attributed.speakers}
     return DiarizedTranscriptionBody(
         text=report.transcript.text,
         usage=_usage(report),
