@@ -13,7 +13,10 @@ RayScribeError
 │   │   ├── IdempotencyConflict    the same key was used with another body
 │   │   ├── JobEnded               the job has ended: there is nothing left to cancel
 │   │   ├── JobNotFailed           only a failed job can be retried
+│   │   ├── JobRunning             the job has not ended: what it makes cannot be changed yet
 │   │   └── EmbedderMismatch       the collection holds vectors of another embedding model
+│   ├── RevisionUnknown            a change does not say which revision it was made from
+│   │   └── RevisionChanged        somebody else has changed it since
 │   ├── TooLarge                   more bytes or seconds than the limit
 │   └── UnsupportedMedia           not audio, or audio that no decoder understands
 │       ├── AudioDamaged           the container ends or breaks in the middle
@@ -130,10 +133,28 @@ class JobNotFailed(Conflict):
     code = "job_not_failed"
 
 
+class JobRunning(Conflict):
+    """The job has not ended: what it makes cannot be changed yet."""
+
+    code = "job_running"
+
+
 class EmbedderMismatch(Conflict):
     """The collection holds vectors of another embedding model."""
 
     code = "embedder_mismatch"
+
+
+class RevisionUnknown(CallerError):
+    """A change does not say which revision it was made from."""
+
+    code = "revision_required"
+
+
+class RevisionChanged(RevisionUnknown):
+    """Somebody else has changed it since: read it again, and make the change anew."""
+
+    code = "revision_changed"
 
 
 class TooLarge(CallerError):

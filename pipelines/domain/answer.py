@@ -74,6 +74,8 @@ class Citation:
     end_s: float
     speaker: str | None
     quote: str
+    revision: int = 1
+    """Of the transcript that is quoted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

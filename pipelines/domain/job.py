@@ -25,6 +25,8 @@ class JobKind(StrEnum):
     """A text skill on text that arrived without a recording."""
     CHAT = "chat"
     """A question over collections."""
+    REVISION = "revision"
+    """What was made of a transcript that somebody has corrected since."""
     REINDEX = "reindex"
     """A collection embedded anew by the embedder that is loaded now."""
 
@@ -187,6 +189,10 @@ class JobResult:
     enhancement: Enhancement | None = None
     """None: no enhancement was asked for, or it has not ended."""
     degraded: tuple[Degradation, ...] = ()
+    revision: int | None = None
+    """Latest of the transcript; None where there is none, and in the artifact."""
+    stale: tuple[str, ...] = ()
+    """Keys of ``results`` that were made of an older revision; never in the artifact."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

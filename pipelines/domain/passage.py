@@ -50,6 +50,8 @@ class Passage:
     """The job's own metadata, for filters."""
     spans: tuple[SpokenSpan, ...] = ()
     """Sorted, never overlapping, covering every word of ``text``; empty where only the passage as a whole has times."""
+    revision: int = 1
+    """Of the transcript that it was cut from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,8 @@ class Word:
     speaker: str | None = None
     confidence: float | None = None
     """Mean token probability, 0–1."""
+    aligned: bool = True
+    """False: somebody wrote it, and its time is its share of the span in which it stands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,23 @@ class Transcript:
     def without_words(self) -> "Transcript":
         """The same transcript without word times, for whoever did not ask for them."""
         return replace(self, segments=tuple(replace(segment, words=()) for segment in self.segments))
+
+
+RevisionOrigin = Literal["job", "correction", "speakers", "retry"]
+"""How a revision came to be: by the job's stages, by a reader's hand, or by a retry that made the transcript anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """A transcript as it was from one change to the next. Number 1 is what the job made."""
+
+    number: int
+    transcript: Transcript
+    origin: RevisionOrigin = "job"
+    author: str = ""
+    """Whose key it was, as far as that may be shown: never the key itself."""
+    created_at: str | None = None
+    """UTC, RFC 3339; None of what the job made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,13 @@ class InMemoryArtifactStore:
         self._data[key] = bytes(data)
         self.writes.append(key)
 
+    async def create(self, key: str, data: bytes) -> bool:
+        """Store ``data`` where nothing is under the key."""
+        if check_key(key) in self._data:
+            return False
+        await self.write(key, data)
+        return True
+
     async def read(self, key: str) -> bytes:
         """Return the bytes."""
         return self._get(key)

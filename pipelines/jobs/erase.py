@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from pipelines.domain.job import JobKind
 from pipelines.errors import JobEnded
+from pipelines.jobs.revise import end_following
 from pipelines.ports.artifacts import ArtifactStore, KeepsHouse
 from pipelines.ports.jobs import JobQueue
 from pipelines.ports.passages import PassageStore
@@ -24,6 +25,7 @@ async def erase_job(
         with suppress(JobEnded):
             await queue.cancel(tenant, job_id)
     await queue.settle(tenant, job_id)
+    await end_following(queue, artifacts, tenant, job_id)
     if job.kind is JobKind.RECORDING and passages is not None and job.request.collection is not None:
         await passages.delete_job(tenant, job.request.collection, job_id)
     if job.kind is JobKind.REINDEX and passages is not None and job.request.collection is not None:

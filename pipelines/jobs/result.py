@@ -5,10 +5,14 @@ from contextlib import aclosing
 from dataclasses import replace
 
 import pipelines
+from pipelines.domain.answer import Answer
+from pipelines.domain.encoding import from_plain
 from pipelines.domain.job import Enhancement, Job, JobEvent, JobKind, JobMetrics, JobRequest, JobResult
-from pipelines.domain.transcript import Transcript
+from pipelines.domain.transcript import Revision, Transcript
 from pipelines.errors import NotFound
-from pipelines.jobs.artifacts import artifact_key, load_artifact, load_result
+from pipelines.jobs.artifacts import load_artifact, load_result
+from pipelines.jobs.features import FEATURES, wanted_stages
+from pipelines.jobs.revisions import Revisions, list_revisions, load_revision, revised_key
 from pipelines.jobs.stages import (
     STAGES,
     Attributed,
@@ -45,11 +49,17 @@ class StageOutputs:
         return transcribed.report.transcript if transcribed else None
 
 
-async def load_stage_outputs(artifacts: ArtifactStore, tenant: str, job_id: str) -> StageOutputs:
-    """Return what a job's stages have left; of a running or failed job, its partial results."""
+async def load_stage_outputs(
+    artifacts: ArtifactStore, tenant: str, job_id: str, revisions: Revisions | None = None
+) -> StageOutputs:
+    """Return what a job's stages have left; of a running or failed job, its partial results.
+
+    With ``revisions``: what they made last, each of the latest revision that it was run for.
+    """
     records: dict[str, StageRecord] = {}
     for stage in STAGES:
-        record = await load_artifact(artifacts, artifact_key(tenant, job_id, stage.name), stage.record)
+        key = revised_key(tenant, job_id, stage.name, revisions.of(stage.name) if revisions else 1)
+        record = await load_artifact(artifacts, key, stage.record)
         if record is not None:
             records[stage.name] = record
     return StageOutputs(records)
@@ -133,22 +143,79 @@ async def read_job(queue: JobQueue, artifacts: ArtifactStore, tenant: str, job_i
     """
     job = await queue.get(tenant, job_id)
     result = await load_result(artifacts, tenant, job_id)
-    if result is not None or job.kind is not JobKind.RECORDING:
+    if job.kind is JobKind.CHAT and result is not None:
+        return job, await _with_stale_answer(artifacts, tenant, result)
+    if job.kind is not JobKind.RECORDING:
         return job, result
-    outputs = await load_stage_outputs(artifacts, tenant, job_id)
-    return job, compose_result(job.request, outputs)
+    revisions = await list_revisions(artifacts, tenant, job_id)
+    if result is not None and revisions.latest == 1:
+        return job, replace(result, revision=1)
+    outputs = await load_stage_outputs(artifacts, tenant, job_id, revisions)
+    composed = compose_result(job.request, outputs)
+    if composed is None:
+        return job, None
+    if result is not None:  # what was measured while the job ran stays as it was
+        composed = replace(composed, metrics=result.metrics, versions={**result.versions, **composed.versions})
+    return job, await _as_corrected(artifacts, job, composed, revisions, outputs)
+
+
+async def _as_corrected(
+    artifacts: ArtifactStore, job: Job, result: JobResult, revisions: Revisions, outputs: StageOutputs
+) -> JobResult:
+    """Let a result say what the latest revision says, and what of it is older."""
+    if revisions.latest == 1:
+        return replace(result, revision=1 if outputs.transcript is not None else None)
+    transcript = (await load_revision(artifacts, job.tenant, job.job_id, revisions.latest)).transcript
+    old = stale_stages(job.request, revisions)
+    return replace(
+        result,
+        language=transcript.language,
+        speakers=transcript.speakers,
+        results={**result.results, "raw_transcript": transcript.text},
+        revision=revisions.latest,
+        stale=tuple(
+            name for name in job.request.features if name in result.results and set(FEATURES[name].stages) & set(old)
+        ),
+    )
+
+
+async def _with_stale_answer(artifacts: ArtifactStore, tenant: str, result: JobResult) -> JobResult:
+    """Say of an answer that is kept whether a transcript that it quotes has been corrected since."""
+    answer = from_plain(Answer, result.results["chat"])
+    quoted: dict[str, int] = {}
+    for citation in answer.citations:
+        quoted[citation.job_id] = min(citation.revision, quoted.get(citation.job_id, citation.revision))
+    for job_id, revision in quoted.items():
+        if (await list_revisions(artifacts, tenant, job_id)).latest > revision:
+            return replace(result, stale=("chat",))
+    return result
+
+
+def stale_stages(request: JobRequest, revisions: Revisions) -> tuple[str, ...]:
+    """Return the stages that read the transcript, and whose output is of an older revision than the latest."""
+    wanted = wanted_stages(request)
+    return tuple(
+        stage.name
+        for stage in STAGES
+        if stage.reads_transcript and stage.name in wanted and revisions.of(stage.name) < revisions.latest
+    )
 
 
 async def read_transcript(
-    queue: JobQueue, artifacts: ArtifactStore, tenant: str, job_id: str
-) -> tuple[Job, Transcript | None]:
-    """Return a job and the best transcript there is: with speakers, else without; None before it is transcribed.
+    queue: JobQueue, artifacts: ArtifactStore, tenant: str, job_id: str, *, revision: int | None = None
+) -> tuple[Job, Revision | None]:
+    """Return a job and a revision of its transcript (None: the latest); None before there is a transcript.
 
-    Raises NotFound, also for a job that is about no recording.
+    The first is the best that the job made: with speakers, else without. Raises NotFound, also for a job that is about
+    no recording, and for a revision that there is not.
     """
     job = await queue.get(tenant, job_id)
     require_recording(job)
-    return job, (await load_stage_outputs(artifacts, tenant, job_id)).transcript
+    number = revision or (await list_revisions(artifacts, tenant, job_id)).latest
+    if number > 1:
+        return job, await load_revision(artifacts, tenant, job_id, number)
+    made = (await load_stage_outputs(artifacts, tenant, job_id)).transcript
+    return job, Revision(number=1, transcript=made) if made is not None else None
 
 
 async def job_events(

@@ -10,6 +10,7 @@ from pipelines.jobs.clock import ModelSlots
 from pipelines.jobs.failure import JobFailed, failure_of
 from pipelines.jobs.ports import ProcessingOptions, RecordingPorts
 from pipelines.jobs.recording import process_recording
+from pipelines.jobs.revise import process_revision
 from pipelines.jobs.single_stage import ReindexPorts, process_chat, process_reindex, process_text
 from pipelines.language.ports import LanguagePorts
 from pipelines.ports.jobs import StepRunner
@@ -38,6 +39,7 @@ def job_flows(
     flows: dict[JobKind, JobFlow] = {
         JobKind.RECORDING: lambda job, steps: process_recording(job, recording, steps, options, slots)
     }
+    flows[JobKind.REVISION] = partial(process_revision, ports=recording, options=options, slots=slots)
     if requests.language is not None:
         flows[JobKind.TEXT] = partial(process_text, ports=requests.language, artifacts=artifacts, options=options)
     if requests.chat is not None:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pipelines
 from pipelines.domain.answer import ChatRequest
@@ -38,6 +38,7 @@ class SingleStage:
     artifacts: ArtifactStore
     steps: StepRunner
     options: ProcessingOptions
+    clock: JobClock = field(default_factory=JobClock)
 
     async def run(self, make: Callable[[], Awaitable[JobResult]], *, timeout_s: float) -> str:
         """Make the result, unless it is there, and return its key; what ``make`` returns gets versions and metrics.
@@ -45,11 +46,10 @@ class SingleStage:
         Emits ``started`` and ``stage``; the terminal event is the queue's. Raises JobFailed with what the job's owner
         may see. ``timeout_s`` is for the job's own work: what is busy or away is waited for.
         """
-        clock = JobClock()
         try:
-            async with clock.limit(timeout_s):
+            async with self.clock.limit(timeout_s):
                 done = await self.steps.step(
-                    self.stage, lambda: only_known_errors(self.stage, lambda: self._announced(make, clock))
+                    self.stage, lambda: only_known_errors(self.stage, lambda: self._announced(make))
                 )
         except TimeoutError:
             error = DeadlineExceeded(f"the job worked for longer than {timeout_s:.0f} s")
@@ -62,7 +62,7 @@ class SingleStage:
         """Tell how far the stage is, 0–1."""
         await self.steps.emit("stage", {"stage": self.stage, "progress": round(progress, 3)})
 
-    async def _announced(self, make: Callable[[], Awaitable[JobResult]], clock: JobClock) -> Mapping[str, object]:
+    async def _announced(self, make: Callable[[], Awaitable[JobResult]]) -> Mapping[str, object]:
         started = time.monotonic()
         await self.steps.emit("started", {})
         await self.report(0.0)
@@ -77,11 +77,11 @@ class SingleStage:
                 metrics=JobMetrics(
                     processing_s=seconds,
                     stage_s={self.stage: seconds},
-                    waiting_s=round(clock.waiting_s, 3),
+                    waiting_s=round(self.clock.waiting_s, 3),
                 ),
             )
 
-        await clock.wait_out(lambda: made_once(self.artifacts, key, JobResult, completed))
+        await self.clock.wait_out(lambda: made_once(self.artifacts, key, JobResult, completed))
         return {"artifact": key, "seconds": round(time.monotonic() - started, 3)}
 
 

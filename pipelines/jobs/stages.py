@@ -24,6 +24,7 @@ from pipelines.jobs.artifacts import artifact_key, load_artifact, made_once
 from pipelines.jobs.clock import FairSlots, JobClock, ModelSlots
 from pipelines.jobs.features import wanted_stages
 from pipelines.jobs.ports import ProcessingOptions, RecordingPorts
+from pipelines.jobs.revisions import keep_new_base, latest_transcript, list_revisions, load_revision, revised_key
 from pipelines.ports.models import AnswerT, CallModel
 from pipelines.recognition.transcribe import transcribe_recording, wave_key
 from pipelines.retrieval.indexing import index_transcript
@@ -188,6 +189,8 @@ class Stage(Generic[RecordT]):
     """Rough share of the time on a laptop, for progress; what does not run does not count."""
     always: bool = False
     """Part of every job; else a feature must want it."""
+    reads_transcript: bool = False
+    """What it makes is of one revision of the transcript, and may be made again of a later one."""
 
 
 class JobContext:
@@ -200,14 +203,18 @@ class JobContext:
         options: ProcessingOptions,
         clock: JobClock,
         slots: ModelSlots,
-        on_window: OnWindow,
+        on_window: OnWindow | None = None,
+        *,
+        revision: int | None = None,
     ) -> None:
+        """``revision``: the stages work on this one, and their artifacts are its own; None: on what the job makes."""
         self.job = job
         self.ports = ports
         self.options = options
         self.clock = clock
         self.slots = slots
         self.on_window = on_window
+        self.revision = revision
 
     @property
     def request(self) -> JobRequest:
@@ -232,6 +239,10 @@ class JobContext:
 
         return call_model
 
+    def key(self, stage: str) -> str:
+        """Return the key of a stage's artifact."""
+        return revised_key(self.job.tenant, self.job.job_id, stage, self.revision or 1)
+
     async def load(self, stage: str, record_type: type[RecordT]) -> RecordT:
         """Return what a stage has left. Raises ArtifactNotFound."""
         key = artifact_key(self.job.tenant, self.job.job_id, stage)
@@ -241,9 +252,13 @@ class JobContext:
         return record
 
     async def transcript(self) -> Transcript:
-        """Return the best transcript there is: with speakers, else without."""
-        key = artifact_key(self.job.tenant, self.job.job_id, "attribute")
-        attributed = await load_artifact(self.ports.artifacts, key, Attributed)
+        """Return the best transcript there is: as it was corrected, else with speakers, else without."""
+        artifacts, tenant, job_id = self.ports.artifacts, self.job.tenant, self.job.job_id
+        if self.revision is not None and self.revision > 1:
+            return (await load_revision(artifacts, tenant, job_id, self.revision)).transcript
+        if self.revision is None and (corrected := await latest_transcript(artifacts, tenant, job_id)) is not None:
+            return corrected  # a retry, of a job that somebody has corrected after it failed
+        attributed = await load_artifact(artifacts, artifact_key(tenant, job_id, "attribute"), Attributed)
         return attributed.transcript if attributed else (await self.load("transcribe", Transcribed)).report.transcript
 
 
@@ -301,9 +316,10 @@ async def attribute(context: JobContext) -> Attributed:
     transcribed = await context.load("transcribe", Transcribed)
     diarized = await context.load("diarize", Diarized)
     transcript = await asyncio.to_thread(assign_speakers, transcribed.report.transcript, diarized.diarization)
-    return Attributed(
-        transcript=transcript if "word_timestamps" in context.request.features else transcript.without_words()
-    )
+    if "word_timestamps" not in context.request.features:
+        transcript = transcript.without_words()
+    await keep_new_base(context.ports.artifacts, context.job.tenant, context.job.job_id, transcript)
+    return Attributed(transcript=transcript)
 
 
 async def enhance(context: JobContext) -> Enhanced:
@@ -328,16 +344,18 @@ async def index(context: JobContext) -> Indexed:
     embedder, passages, collection = context.ports.embedder, context.ports.passages, context.request.collection
     if embedder is None or passages is None or collection is None:
         raise NotAvailable("this deployment does not index", "features")
+    tenant, job_id = context.job.tenant, context.job.job_id
     count = await index_transcript(
         embedder,
         passages,
-        tenant=context.job.tenant,
+        tenant=tenant,
         collection=collection,
-        job_id=context.job.job_id,
+        job_id=job_id,
         recording=context.job.upload.filename,
         transcript=await context.transcript(),
         metadata=context.request.metadata,
         call_model=context.clock.wait_out,
+        revision=context.revision or (await list_revisions(context.ports.artifacts, tenant, job_id)).latest,
     )
     return Indexed(passages=count, model=await embedder.info())
 
@@ -347,9 +365,23 @@ STAGES: tuple[Stage[Any], ...] = (
     Stage(name="transcribe", record=Transcribed, run=transcribe, after=("prepare",), weight=60, always=True),
     Stage(name="diarize", record=Diarized, run=diarize, after=("prepare",), weight=20),
     Stage(name="attribute", record=Attributed, run=attribute, after=("transcribe", "diarize"), weight=1),
-    Stage(name="enhance", record=Enhanced, run=enhance, after=("transcribe", "attribute"), weight=10),
-    Stage(name="understand", record=Understood, run=understand, after=("transcribe", "attribute"), weight=10),
-    Stage(name="index", record=Indexed, run=index, after=("transcribe", "attribute"), weight=8),
+    Stage(
+        name="enhance",
+        record=Enhanced,
+        run=enhance,
+        after=("transcribe", "attribute"),
+        weight=10,
+        reads_transcript=True,
+    ),
+    Stage(
+        name="understand",
+        record=Understood,
+        run=understand,
+        after=("transcribe", "attribute"),
+        weight=10,
+        reads_transcript=True,
+    ),
+    Stage(name="index", record=Indexed, run=index, after=("transcribe", "attribute"), weight=8, reads_transcript=True),
 )
 """In the order in which they are started: a replay meets the same steps."""
 
@@ -372,12 +404,16 @@ def into_sections(stages: Sequence[Stage[Any]]) -> tuple[tuple[Stage[Any], ...],
 
 async def run_stage(stage: Stage[RecordT], context: JobContext) -> Mapping[str, object]:
     """Find or make a stage's record; return a reference to it, with what its step says."""
-    key = artifact_key(context.job.tenant, context.job.job_id, stage.name)
+    record = await find_or_make(stage, context)
+    return {"artifact": context.key(stage.name), "seconds": round(record.seconds, 3), **record.summary}
+
+
+async def find_or_make(stage: Stage[RecordT], context: JobContext) -> RecordT:
+    """Return a stage's record, which is made once."""
     started_s = time.monotonic()
 
     async def make() -> RecordT:
         record = await stage.run(context)
         return replace(record, seconds=time.monotonic() - started_s)
 
-    record = await made_once(context.ports.artifacts, key, stage.record, make)
-    return {"artifact": key, "seconds": round(record.seconds, 3), **record.summary}
+    return await made_once(context.ports.artifacts, context.key(stage.name), stage.record, make)

@@ -19,6 +19,10 @@ class ArtifactStore(Protocol):
         """Store ``data``."""
         ...
 
+    async def create(self, key: str, data: bytes) -> bool:
+        """Store ``data`` where nothing is under the key, and say so; of those who try at once, one succeeds."""
+        ...
+
     async def read(self, key: str) -> bytes:
         """Return the bytes. Raises ArtifactNotFound."""
         ...

@@ -195,6 +195,7 @@ def cite(passage: Passage, span: TextSpan, *, collection: str, n: int) -> Citati
         end_s=end_s,
         speaker=speaker,
         quote=passage.text[span.start : span.end],
+        revision=passage.revision,
     )
 
 

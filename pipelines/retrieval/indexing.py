@@ -30,6 +30,7 @@ async def index_transcript(
     options: ChunkingOptions | None = None,
     *,
     call_model: CallModel = call_at_once,
+    revision: int = 1,
 ) -> int:
     """Cut, embed and write a job's passages, batch by batch by ``call_model``; return how many there are.
 
@@ -38,7 +39,12 @@ async def index_transcript(
     PassageStoreUnavailable, and what the embedder raises.
     """
     source = PassageSource(
-        tenant=tenant, collection=collection, job_id=job_id, recording=recording, metadata=metadata or {}
+        tenant=tenant,
+        collection=collection,
+        job_id=job_id,
+        recording=recording,
+        metadata=metadata or {},
+        revision=revision,
     )
     passages = chunk_transcript(transcript, source, options)
     info = await embedder.info()

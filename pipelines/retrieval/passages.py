@@ -48,6 +48,8 @@ class PassageSource:
     job_id: str
     recording: str
     metadata: Mapping[str, str]
+    revision: int = 1
+    """Of the transcript."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +176,7 @@ def _passage(group: Sequence[_Span], position: int, source: PassageSource, langu
         language=language,
         text=text,
         metadata=source.metadata,
+        revision=source.revision,
         spans=tuple(spoken),
     )
 

@@ -55,6 +55,11 @@ class FsspecArtifactStore:
         check_key(key)
         await asyncio.to_thread(self._write, key, data)
 
+    async def create(self, key: str, data: bytes) -> bool:
+        """Store ``data`` where nothing is: by a hard link in a folder, by a conditional upload elsewhere."""
+        check_key(key)
+        return await asyncio.to_thread(self._create, key, data)
+
     async def read(self, key: str) -> bytes:
         """Return the bytes."""
         check_key(key)
@@ -158,6 +163,26 @@ class FsspecArtifactStore:
         finally:
             _discard(spool)
 
+    def _create(self, key: str, data: bytes) -> bool:
+        if not self._is_folder:
+            with suppress(FileExistsError), _translated("write"):
+                self._files.pipe_file(self._path(key), data, mode="create")
+                return True
+            return False
+        spool, place = self._open_spool(), Path(self._path(key))
+        try:
+            _append(spool, data)
+            with _translated("write"):
+                spool.flush()
+                os.fsync(spool.fileno())
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with suppress(FileExistsError):
+                    place.hardlink_to(spool.name)
+                    return True
+            return False
+        finally:
+            _discard(spool)
+
     def _read(self, key: str) -> bytes:
         with _translated("read"):
             return cast(bytes, self._files.cat_file(self._path(key)))
@@ -240,7 +265,7 @@ def _discard(spool: IO[bytes]) -> None:
 def _translated(verb: str) -> Iterator[None]:
     try:
         yield
-    except RayScribeError:
+    except (RayScribeError, FileExistsError):
         raise
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         if verb == "write":

@@ -20,7 +20,7 @@ from serve_app.api.edge.middleware import BodyLimitMiddleware, EdgeMiddleware
 from serve_app.api.edge.uploads import UploadGate
 from serve_app.api.jobs import audio as recordings
 from serve_app.api.jobs import events as job_events
-from serve_app.api.jobs import jobs, transcripts
+from serve_app.api.jobs import jobs, revisions, transcripts
 from serve_app.api.openai import embeddings, models, transcriptions
 from serve_app.api.operation import health
 from serve_app.api.retrieval import chat, collections, search
@@ -43,8 +43,8 @@ _BYTES_PER_CHARACTER = 6
 _COMPAT = (maie, audio_rag, queued_rag, helpline)
 """The four systems' own routes: their errors are ``{"detail": …}``."""
 _RESOURCES = (
-    jobs, job_events, transcripts, recordings, search, collections, chat, text_skills, templates, transcriptions,
-    embeddings, models, health, *_COMPAT,
+    jobs, job_events, transcripts, revisions, recordings, search, collections, chat, text_skills, templates,
+    transcriptions, embeddings, models, health, *_COMPAT,
 )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from serve_app.cli import doctor, jobs, models, search, serving, submit
+from serve_app.cli import doctor, edit, jobs, models, search, serving, submit
 from serve_app.cli import jobs as transcripts
 from serve_app.cli import progress as watch
 
@@ -40,6 +40,8 @@ app.command()(submit.submit)
 app.command("jobs")(jobs.list_jobs)
 app.command()(watch.watch)
 app.command()(transcripts.transcript)
+app.command()(edit.edit)
+app.command()(edit.speakers)
 app.command()(search.search)
 app.command()(search.chat)
 app.command()(jobs.cancel)

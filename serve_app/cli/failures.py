@@ -29,6 +29,8 @@ _ADVICE_BY_STATUS = {
 }
 _ADVICE_BY_CODE = {
     "job_ended": "There is nothing left to cancel; `rayscribe erase ID` removes the job and its data.",
+    "revision_changed": "Run the command again: it begins with the transcript as it is now.",
+    "job_running": "Wait until the job has ended (`rayscribe watch ID`), then correct its transcript.",
     "job_not_failed": "Only a failed job can be retried; submit the recording again instead.",
     "embedder_mismatch": "The collection was made with another embedding model: use that one, or another collection.",
     "not_available": "This server does not offer it; /docs lists what it does.",

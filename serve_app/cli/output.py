@@ -60,10 +60,16 @@ def _of_a_reindexing(job: "JobBody") -> list[str]:
     return [f"Done. {done['collection']} holds vectors of {done['embedder']}: {done['passages']} passages."]
 
 
+def _of_a_revision(job: "JobBody") -> list[str]:
+    done = (job["results"] or {})["revision"]
+    return [f"Done. {', '.join(done['stages'])} of {done['job_id']} follow revision {done['revision']}."]
+
+
 _OUTCOMES: Mapping[str, Callable[["JobBody"], list[str]]] = {
     "text": _of_a_text,
     "chat": _of_a_chat,
     "reindex": _of_a_reindexing,
+    "revision": _of_a_revision,
 }
 
 _SPEAKER_COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")

@@ -24,7 +24,16 @@ from serve_app.client.requests import (
     route,
     server_address,
 )
-from serve_app.client.shapes import ChatBody, JobBody, JobListBody, ModelsBody, SearchBody, TranscriptBody
+from serve_app.client.shapes import (
+    ChatBody,
+    JobBody,
+    JobListBody,
+    ModelsBody,
+    SearchBody,
+    SpeakerBody,
+    SpeakerList,
+    TranscriptBody,
+)
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 _ATTEMPTS = 4
@@ -147,6 +156,35 @@ class RayScribeClient:
     def transcript_text(self, job_id: str, form: str) -> str:
         """Return the transcript as the server writes it: ``json``, ``text``, ``srt``, ``vtt`` or ``md``."""
         return read_text(self._send("GET", route("v1", "jobs", job_id, "transcript"), params={"format": form}))
+
+    def transcript_and_revision(self, job_id: str) -> tuple[TranscriptBody, str]:
+        """Return the transcript, and what ``correct`` must be given: which revision this is."""
+        response = self._send("GET", route("v1", "jobs", job_id, "transcript"))
+        return read_json(response, TranscriptBody), response.headers.get("etag", "")
+
+    def correct(self, job_id: str, segments: list[dict[str, Any]], revision: str) -> int:
+        """Change segments (``id``, ``text``, ``words``, ``speaker``) and return the number of the new revision.
+
+        Raises RequestRefused (412 where somebody else was faster, 409 while the job runs).
+        """
+        path, headers = route("v1", "jobs", job_id, "transcript"), {"if-match": revision}
+        response = self._send("PATCH", path, json={"segments": segments}, headers=headers)
+        read_json(response, TranscriptBody)
+        return int(response.headers["etag"].strip('"'))
+
+    def speakers(self, job_id: str) -> tuple[list[SpeakerBody], str]:
+        """Return who speaks how long, and what ``change_speakers`` must be given."""
+        response = self._send("GET", route("v1", "jobs", job_id, "speakers"))
+        return read_json(response, SpeakerList)["data"], response.headers.get("etag", "")
+
+    def change_speakers(self, job_id: str, edits: dict[str, Any], revision: str) -> list[SpeakerBody]:
+        """Rename, merge and split speakers (``rename``, ``merge``, ``split``). Raises RequestRefused as ``correct``."""
+        path, headers = route("v1", "jobs", job_id, "speakers"), {"if-match": revision}
+        return read_json(self._send("PATCH", path, json=edits, headers=headers), SpeakerList)["data"]
+
+    def remake(self, job_id: str) -> JobBody:
+        """Let what is older than the transcript be made again; return the job that does it."""
+        return self._read(JobBody, "POST", route("v1", "jobs", job_id, "remake"))
 
     def cancel(self, job_id: str) -> JobBody:
         """Stop a job. Raises RequestRefused (404, 409 when it has ended)."""

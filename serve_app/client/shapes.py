@@ -87,6 +87,21 @@ class TranscriptBody(TypedDict):
     segments: list[SegmentBody]
 
 
+class SpeakerBody(TypedDict):
+    """Somebody who speaks in a recording."""
+
+    name: str
+    talk_s: float
+    segments: int
+
+
+class SpeakerList(TypedDict):
+    """``GET /v1/jobs/{id}/speakers``."""
+
+    revision: int
+    data: list[SpeakerBody]
+
+
 class SpanBody(TypedDict):
     """Characters of a text."""
 

@@ -120,6 +120,8 @@ def policy_table(own: ResilienceSettings) -> Mapping[type, Rules]:
         },
         KeepsHouse: {
             **dict.fromkeys(("write", "read", "size", "list_keys", "delete_tree"), stored),
+            # Not repeated: who was not heard may have been first all the same.
+            "create": None,
             # Streams pass through: what was taken from one cannot be taken again. Housekeeping comes again in an hour.
             **dict.fromkeys(("write_stream", "read_range", "open", "keys", "age_s", "sweep")),
         },

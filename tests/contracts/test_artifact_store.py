@@ -284,3 +284,11 @@ class TestFolder:
         monkeypatch.setattr(Path, "replace", replace_after_a_removal)
         await store.write("acme/job/result.json", b"data")
         assert await store.read("acme/job/result.json") == b"data"
+
+
+async def test_of_many_who_create_one_key_one_succeeds(store: ArtifactStore) -> None:
+    contents = [f"version {number}".encode() for number in range(8)]
+    outcomes = await asyncio.gather(*(store.create(KEY, content) for content in contents))
+    assert sorted(outcomes) == [False] * 7 + [True]
+    assert await store.read(KEY) == contents[outcomes.index(True)]
+    assert await store.create(KEY, b"late") is False

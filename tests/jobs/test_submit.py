@@ -70,9 +70,13 @@ class TestSubmit:
         assert job.status is JobStatus.SUCCEEDED
         assert result is not None
         assert result.speakers == ("SPEAKER_00", "SPEAKER_01")
-        _, transcript = await read_transcript(world.queue, world.ports.artifacts, "acme", job_id)
-        assert transcript is not None
-        assert [segment.speaker for segment in transcript.segments] == ["SPEAKER_00", "SPEAKER_01", "SPEAKER_00"]
+        _, revision = await read_transcript(world.queue, world.ports.artifacts, "acme", job_id)
+        assert revision is not None
+        assert [segment.speaker for segment in revision.transcript.segments] == [
+            "SPEAKER_00",
+            "SPEAKER_01",
+            "SPEAKER_00",
+        ]
 
     async def test_what_is_no_audio_is_refused_before_it_is_a_job(self, world: World) -> None:
         await world.ports.artifacts.write(UPLOAD.artifact, b"text named .wav")

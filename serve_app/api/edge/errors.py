@@ -58,6 +58,8 @@ ERROR_STATUSES: Mapping[type[BaseException], ErrorStatus] = {
     errors.NotFound: ErrorStatus(status=404, type="not_found_error"),
     # The openai package would repeat a 409 twice; repeating cannot help here.
     errors.Conflict: ErrorStatus(status=409, type="conflict_error", headers={"x-should-retry": "false"}),
+    errors.RevisionUnknown: ErrorStatus(status=428, type="invalid_request_error"),
+    errors.RevisionChanged: ErrorStatus(status=412, type="conflict_error"),
     errors.TooLarge: ErrorStatus(status=413, type="invalid_request_error"),
     errors.UnsupportedMedia: ErrorStatus(status=415, type="invalid_request_error"),
     errors.AudioTooShort: ErrorStatus(status=422, type="invalid_request_error"),

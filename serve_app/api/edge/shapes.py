@@ -38,6 +38,8 @@ class WordBody(BaseModel):
     end_s: float
     speaker: str | None
     confidence: float | None
+    aligned: bool = True
+    """False: somebody wrote it, and its time is its share of the span in which it stands."""
 
 
 class SegmentBody(BaseModel):

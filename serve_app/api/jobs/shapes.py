@@ -11,7 +11,7 @@ from pipelines.domain.job import Job, JobKind, JobMetrics, JobResult
 from serve_app.api.edge.shapes import DegradationBody, ErrorDetail, job_path
 from serve_app.api.retrieval.chat_shapes import chat_body
 
-JobKindName = Literal["recording", "text", "chat", "reindex"]
+JobKindName = Literal["recording", "text", "chat", "reindex", "revision"]
 JobStatusName = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 RESULT_KEYS = (
     "raw_transcript", "clean_transcript", "summary", "translation", "entities", "classification", "quality",
@@ -103,6 +103,10 @@ class JobBody(BaseModel):
     versions: dict[str, Any]
     metrics: MetricsBody
     enhancement: EnhancementBody | None = None
+    revision: int | None = None
+    """Latest of its transcript: more than 1 where somebody has corrected it."""
+    stale: list[str] = []
+    """Keys of `results` that were made of an older revision; `POST …/remake` makes them again."""
     degraded: list[DegradationBody]
     links: JobLinks
 
@@ -142,6 +146,8 @@ def job_body(job: Job, result: JobResult | None = None) -> JobBody:
         versions=dict(result.versions) if result else {},
         metrics=MetricsBody(**to_plain(result.metrics if result else JobMetrics())),
         enhancement=EnhancementBody(**to_plain(result.enhancement)) if result and result.enhancement else None,
+        revision=result.revision if result else None,
+        stale=list(result.stale if result else ()),
         degraded=[DegradationBody(**to_plain(entry)) for entry in (result.degraded if result else ())],
         links=_links(job),
     )

@@ -33,6 +33,8 @@ class CitationBody(BaseModel):
     end_s: float
     speaker: str | None
     quote: str
+    revision: int
+    """Of the transcript that is quoted."""
     audio: str
 
 

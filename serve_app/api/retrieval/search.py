@@ -47,6 +47,8 @@ class PassageBody(BaseModel):
     language: str
     text: str
     metadata: dict[str, str]
+    revision: int
+    """Of the transcript that it was cut from."""
     audio: str
 
 
@@ -118,6 +120,7 @@ def _passage_fields(passage: Passage) -> dict[str, Any]:
         "language": passage.language,
         "text": passage.text,
         "metadata": dict(passage.metadata),
+        "revision": passage.revision,
         "audio": audio_address(passage.job_id, passage.start_s, passage.end_s),
     }
 

@@ -14,7 +14,7 @@ async def test_json_has_every_key_of_the_contract(world: World, wav: bytes) -> N
     first = body["segments"][0]
     assert set(first) == {"id", "start_s", "end_s", "speaker", "text", "confidence", "words"}
     assert (first["id"], first["speaker"], first["text"]) == (0, "SPEAKER_00", "the exam is in june")
-    assert set(first["words"][0]) == {"text", "start_s", "end_s", "speaker", "confidence"}
+    assert set(first["words"][0]) == {"text", "start_s", "end_s", "speaker", "confidence", "aligned"}
 
 
 @pytest.mark.parametrize(

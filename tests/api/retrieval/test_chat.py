@@ -44,6 +44,7 @@ async def test_one_body(talking: World) -> None:
     [citation] = body["citations"]
     assert set(citation) == {
         "n", "job_id", "collection", "passage_id", "recording", "start_s", "end_s", "speaker", "quote", "audio",
+        "revision",
     }  # fmt: skip
     assert citation["audio"].startswith("/v1/jobs/job-1/audio#t=0.0,")
     assert (body["grounded"], body["removed_citations"], body["degraded"]) == (True, 0, [])
