@@ -26,6 +26,7 @@ RayScribeError
 │   └── TooManyUploads             too many uploads are under way
 ├── DependencyError                something behind us is not answering as it should: a retry can help
 │   ├── ModelUnavailable           no model of the chain is loaded, or its replica died in the call
+│   │   └── NoLanguageModel        none is configured: no retry helps
 │   ├── PassageStoreUnavailable    the vector store is down, slow or read-only
 │   │   └── CollectionDamaged      one collection's files cannot be read: the others can, and no retry helps
 │   ├── ArtifactStoreUnavailable   the artifact store is down, full or read-only
@@ -211,6 +212,13 @@ class ModelUnavailable(DependencyError):
     """No model of the chain is loaded, or its replica died in the call."""
 
     code = "model_unavailable"
+
+
+class NoLanguageModel(ModelUnavailable):
+    """None is configured: no retry helps."""
+
+    code = "no_language_model"
+    retryable = False
 
 
 class PassageStoreUnavailable(DependencyError):

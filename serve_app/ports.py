@@ -10,7 +10,7 @@ from pipelines.language.ports import LanguagePorts
 from pipelines.language.templates import load_templates
 from pipelines.ports.artifacts import KeepsHouse
 from pipelines.ports.audio import RecordingReader
-from pipelines.ports.language import LanguageModel
+from pipelines.ports.language import ChatRelay, LanguageModel
 from pipelines.ports.models import Diarizer, Embedder, Reranker, Transcriber
 from pipelines.ports.passages import CollectionReplacer, PassageStore
 from pipelines.retrieval.ports import ChatPorts
@@ -45,6 +45,7 @@ class RemotePorts:
     replacer: CollectionReplacer
     reranker: Reranker | None
     language_model: LanguageModel | None
+    chat_relay: ChatRelay | None
     language: LanguagePorts
 
 
@@ -85,6 +86,7 @@ async def assemble_ports(
         replacer=replacer,
         reranker=behind(Reranker, "Reranker") if "Reranker" in handles else None,
         language_model=language_model,
+        chat_relay=under(ChatRelay, connected) if connected is not None else None,
         language=LanguagePorts(
             templates=load_templates([SHIPPED_TEMPLATES, *settings.templates.folders]),
             analyst=ExtractiveAnalyst(embedder),

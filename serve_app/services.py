@@ -11,7 +11,7 @@ from pipelines.language.ports import LanguagePorts
 from pipelines.ports.artifacts import ArtifactStore
 from pipelines.ports.audio import RecordingReader
 from pipelines.ports.jobs import JobQueue
-from pipelines.ports.language import LanguageModel
+from pipelines.ports.language import ChatRelay, LanguageModel
 from pipelines.ports.models import Diarizer, Embedder, Reranker, Transcriber
 from pipelines.ports.passages import PassageStore
 from pipelines.retrieval.ports import ChatPorts
@@ -64,6 +64,8 @@ class Services:
     """None: this profile has none, and says so."""
     language_model: LanguageModel | None = None
     """None: answers are extractive, and marked so."""
+    chat_relay: ChatRelay | None = None
+    """The same, for clients' own requests; None where there is none."""
     language: LanguagePorts | None = None
     """What text skills work with; None: they, and the job features made of them, are not offered."""
     metrics: MetricsSink = field(default_factory=NoMetrics)

@@ -3,7 +3,9 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Any
 
 from pipelines.domain.answer import Completion, CompletionChunk, FinishReason, Message, SamplingOptions, TokenUsage
 from pipelines.domain.model import LanguageModelInfo
@@ -50,6 +52,8 @@ class ScriptedLanguageModel:
         self._context_tokens = context_tokens
         self._info = info
         self.calls: list[Call] = []
+        self.relayed: list[Mapping[str, object]] = []
+        """Clients' own requests."""
         self.closed_streams = 0
         """Streams that the consumer left before they had ended."""
         self.running = 0
@@ -83,6 +87,26 @@ class ScriptedLanguageModel:
             usage=self._usage(messages, answer.text),
             sampling={key: value for key, value in _plain(sampling).items() if value is not None},
         )
+
+    async def relay(self, body: Mapping[str, object]) -> Mapping[str, object]:
+        """Answer by script as a ``chat.completion``; a format with a schema is kept. Implements ChatRelay."""
+        self.relayed.append(body)
+        completion = await self.generate(_messages(body), sampling=SamplingOptions(), schema=_asked_schema(body))
+        message = {"role": "assistant", "content": completion.text}
+        choice = {"index": 0, "message": message, "finish_reason": completion.finish_reason, "logprobs": None}
+        return {**_RELAYED, "object": "chat.completion", "choices": [choice], "usage": _usage_body(completion.usage)}
+
+    async def relay_stream(self, body: Mapping[str, object]) -> AsyncGenerator[Mapping[str, object], None]:
+        """Answer by script in chunks, the usage in the last. Implements ChatRelay."""
+        self.relayed.append(body)
+        async with aclosing(self.stream(_messages(body), sampling=SamplingOptions())) as chunks:
+            async for chunk in chunks:
+                delta = {"role": "assistant", "content": chunk.text} if chunk.text else {}
+                choice = {"index": 0, "delta": delta, "finish_reason": chunk.finish_reason}
+                yield {**_RELAYED, "object": "chat.completion.chunk", "choices": [choice]}
+                if chunk.usage is not None:
+                    usage = _usage_body(chunk.usage)
+                    yield {**_RELAYED, "object": "chat.completion.chunk", "choices": [], "usage": usage}
 
     async def until_running(self, calls: int) -> None:
         """Wait until so many calls are under way at once."""
@@ -144,6 +168,27 @@ class ScriptedLanguageModel:
     def _usage(self, messages: Sequence[Message], text: str) -> TokenUsage:
         asked = sum(len(message.content) for message in messages)
         return TokenUsage(prompt_tokens=-(-asked // 4), completion_tokens=-(-len(text) // 4))
+
+
+_RELAYED: Mapping[str, object] = {"id": "chatcmpl-1", "created": 1_700_000_000, "model": "scripted"}
+
+
+def _messages(body: Mapping[str, object]) -> tuple[Message, ...]:
+    given: Any = body["messages"]
+    return tuple(Message(role=entry["role"], content=entry["content"] or "") for entry in given)
+
+
+def _asked_schema(body: Mapping[str, object]) -> Mapping[str, object] | None:
+    asked: Any = body.get("response_format") or {}
+    schema: Mapping[str, object] | None = asked.get("json_schema", {}).get("schema")
+    return schema
+
+
+def _usage_body(usage: TokenUsage | None) -> Mapping[str, int] | None:
+    if usage is None:
+        return None
+    tokens = (usage.prompt_tokens, usage.completion_tokens)
+    return {"prompt_tokens": tokens[0], "completion_tokens": tokens[1], "total_tokens": sum(tokens)}
 
 
 def _as_answer(reply: Reply) -> ScriptedAnswer:

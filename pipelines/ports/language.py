@@ -42,6 +42,22 @@ class LanguageModel(Protocol):
         ...
 
 
+class ChatRelay(Protocol):
+    """Takes OpenAI's chat requests as they come, with tools, formats and whatever else only the engine understands."""
+
+    async def relay(self, body: Mapping[str, object]) -> Mapping[str, object]:
+        """Return the engine's own answer (a ``chat.completion``) to a request that is not streamed.
+
+        Its ``model`` is the engine's, whatever the body says. Raises ModelUnavailable, DeadlineExceeded, Overloaded,
+        and InvalidRequest for what the engine does not take.
+        """
+        ...
+
+    def relay_stream(self, body: Mapping[str, object]) -> AsyncGenerator[Mapping[str, object], None]:
+        """Yield the engine's own chunks, to the last one; closing stops generation. Raises as ``relay`` does."""
+        ...
+
+
 class TranscriptAnalyst(Protocol):
     """Answers a template from the transcript alone: what stands in where no language model can be had."""
 

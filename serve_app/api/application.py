@@ -21,6 +21,7 @@ from serve_app.api.edge.uploads import UploadGate
 from serve_app.api.jobs import audio as recordings
 from serve_app.api.jobs import events as job_events
 from serve_app.api.jobs import jobs, revisions, transcripts
+from serve_app.api.openai import chat as completions
 from serve_app.api.openai import embeddings, models, transcriptions
 from serve_app.api.operation import health
 from serve_app.api.retrieval import chat, collections, search
@@ -44,7 +45,7 @@ _COMPAT = (maie, audio_rag, queued_rag, helpline)
 """The four systems' own routes: their errors are ``{"detail": …}``."""
 _RESOURCES = (
     jobs, job_events, transcripts, revisions, recordings, search, collections, chat, text_skills, templates,
-    transcriptions, embeddings, models, health, *_COMPAT,
+    transcriptions, completions, embeddings, models, health, *_COMPAT,
 )  # fmt: skip
 
 

@@ -46,6 +46,7 @@ class Ingress:
             passages=ports.passages,
             reranker=ports.reranker,
             language_model=ports.language_model,
+            chat_relay=ports.chat_relay,
             language=ports.language,
             cluster=RayClusterStatus(serve.get_replica_context().app_name, guard),
             metrics=metrics,

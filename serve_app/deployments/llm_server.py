@@ -8,11 +8,12 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from pydantic import ValidationError
 from ray.llm._internal.serve.core.server.llm_server import LLMServer
 from ray.serve.llm.openai_api_models import ChatCompletionRequest
 
 from pipelines.domain.model import LanguageModelInfo
-from pipelines.errors import ModelUnavailable
+from pipelines.errors import ModelError, ModelUnavailable
 from pipelines.language.engines.openai_wire import EventLines, refusal
 from pipelines.language.engines.vllm import TokenCounter, describe_model, load_tokenizer
 
@@ -24,7 +25,7 @@ class PlainLLMServer(LLMServer):
 
     async def answer(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Answer one request that is not streamed. Raises what ``refusal`` makes of an error."""
-        async for response in await self.chat(ChatCompletionRequest(**body)):
+        async for response in await self.chat(_request(body)):
             _refuse(response)
             answer: dict[str, Any] = cast(Any, response).model_dump(mode="json")
             return answer
@@ -35,7 +36,7 @@ class PlainLLMServer(LLMServer):
 
         Closing it, or the loss of the caller, aborts the generation in the engine.
         """
-        responses = await self.chat(ChatCompletionRequest(**body))
+        responses = await self.chat(_request(body))
         lines = EventLines()
         try:
             async for batch in responses:
@@ -64,6 +65,14 @@ class PlainLLMServer(LLMServer):
     async def _folder(self) -> Path:
         config: Any = await self.llm_config()
         return Path(config.model_loading_config.model_source)
+
+
+def _request(body: Mapping[str, Any]) -> ChatCompletionRequest:
+    """Return the engine's own record. Raises ModelError for what it does not take."""
+    try:
+        return ChatCompletionRequest(**body)
+    except ValidationError as error:
+        raise ModelError("the language model does not take this request") from error
 
 
 def _refuse(response: Any) -> None:

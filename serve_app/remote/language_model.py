@@ -6,17 +6,24 @@ before ``build_language_model`` is called.
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ray.serve import Application
 
 from pipelines.domain.answer import Completion, CompletionChunk, Message, SamplingOptions
 from pipelines.domain.model import LanguageModelInfo
-from pipelines.errors import InvalidRequest, ModelUnavailable
+from pipelines.errors import InvalidRequest, ModelError, ModelUnavailable
 from pipelines.language.engines.openai import Endpoint, OpenAILanguageModel
-from pipelines.language.engines.openai_wire import ChunkReader, chat_body, read_completion
+from pipelines.language.engines.openai_wire import (
+    ChunkReader,
+    chat_body,
+    read_completion,
+    read_event,
+    refused_relay,
+    relay_body,
+)
 from pipelines.language.engines.vllm import engine_arguments, request_extras
-from pipelines.ports.language import LanguageModel
+from pipelines.ports.language import ChatRelay, LanguageModel
 from serve_app.models.catalogue import locate
 from serve_app.privacy import PRIVATE_ENVIRONMENT
 from serve_app.remote.calls import call, stream
@@ -58,6 +65,28 @@ class HandleLanguageModel:
         finally:
             await batches.aclose()
 
+    async def relay(self, body: Mapping[str, object]) -> Mapping[str, object]:
+        """Send somebody's own request to a replica; see ChatRelay."""
+        try:
+            answer: Mapping[str, object] = await call(
+                self._handle.answer, relay_body(self._model, body, self._extra, stream=False)
+            )
+        except ModelError as error:
+            raise refused_relay() from error
+        return answer
+
+    async def relay_stream(self, body: Mapping[str, object]) -> AsyncGenerator[Mapping[str, object], None]:
+        """Stream the answer to somebody's own request; see ChatRelay."""
+        batches = stream(self._handle.answer_lines, relay_body(self._model, body, self._extra, stream=True))
+        try:
+            async for lines in batches:
+                for event in filter(None, map(read_event, lines)):
+                    yield event
+        except ModelError as error:
+            raise refused_relay() from error
+        finally:
+            await batches.aclose()
+
     async def count_tokens(self, texts: Sequence[str]) -> tuple[int, ...]:
         """Count in a replica, where the tokenizer is."""
         counts: tuple[int, ...] = await call(self._handle.token_counts, tuple(texts))
@@ -69,7 +98,11 @@ class HandleLanguageModel:
         return info
 
 
-def connect_language_model(settings: Settings, handle: Any | None = None) -> LanguageModel | None:
+class ConnectedModel(LanguageModel, ChatRelay, Protocol):
+    """What a configured language model does: flows' questions, and clients' own."""
+
+
+def connect_language_model(settings: Settings, handle: Any | None = None) -> ConnectedModel | None:
     """Return the configured language model as a port; None where there is none. ``handle``: of the deployment."""
     own = settings.language_model
     if own.backend == "none":

@@ -19,7 +19,7 @@ from pipelines.errors import (
 from pipelines.ports.artifacts import KeepsHouse
 from pipelines.ports.audio import RecordingReader
 from pipelines.ports.jobs import JobQueue
-from pipelines.ports.language import LanguageModel
+from pipelines.ports.language import ChatRelay, LanguageModel
 from pipelines.ports.models import Diarizer, Embedder, Reranker, Transcriber
 from pipelines.ports.passages import CollectionReplacer, PassageStore
 from serve_app.remote.guarded import Rule, Rules
@@ -70,6 +70,10 @@ def policy_table(own: ResilienceSettings) -> Mapping[type, Rules]:
         total_s = whole_s + _answer_s(sampling)
         return StreamLimits(first_s=min(_SILENCE_S, whole_s), silence_s=_SILENCE_S, total_s=total_s)
 
+    def relay_limits(body: Mapping[str, object]) -> StreamLimits:
+        whole_s = own.language_model.timeout_s
+        return StreamLimits(first_s=min(_SILENCE_S, whole_s), silence_s=_SILENCE_S, total_s=whole_s + _asked_s(body))
+
     def reading_limits(_: str, options: WindowingOptions, **__: int) -> StreamLimits:
         limit_s = own.reader.timeout_s + _READING_S_PER_AUDIO_S * options.max_duration_s
         return StreamLimits(first_s=limit_s, silence_s=limit_s, total_s=limit_s)
@@ -101,6 +105,10 @@ def policy_table(own: ResilienceSettings) -> Mapping[type, Rules]:
             # That it counts or says what it is says nothing about its answers: breakers of their own.
             "count_tokens": replace(model, dependency="language model tokens", policy=own.language_model),
             "info": _info(language, failures_to_open=own.language_model.failures_to_open),
+        },
+        ChatRelay: {
+            "relay": replace(language, extra_timeout_s=_asked_s),
+            "relay_stream": replace(language, limits=relay_limits),
         },
         RecordingReader: {
             "probe": read,
@@ -147,6 +155,11 @@ def _samples_first(window: Window, *others: Any) -> tuple[object, ...]:
 
 def _decoding_s(window: Window) -> float:
     return _DECODING_S_PER_AUDIO_S * (window.end_s - window.start_s)
+
+
+def _asked_s(body: Mapping[str, object]) -> float:
+    longest = body.get("max_completion_tokens") or body.get("max_tokens") or 0
+    return SECONDS_PER_TOKEN * (longest if isinstance(longest, int) else 0)
 
 
 def _answer_s(sampling: SamplingOptions) -> float:

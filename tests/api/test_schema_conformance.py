@@ -13,8 +13,9 @@ from schemathesis import GenerationMode
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
+from pipelines.fakes.language import ScriptedLanguageModel
 from serve_app.settings import ApiKey, Settings
-from tests.api.conftest import build_world
+from tests.api.conftest import World, build_world
 
 KEY = "key-of-the-fuzzer"
 SETTINGS = Settings(profile="gpu", keys=(ApiKey(sha256=hashlib.sha256(KEY.encode()).hexdigest(), tenant="fuzz"),))
@@ -28,10 +29,15 @@ FEW_AND_THE_SAME = settings(
 )
 
 
+def _world() -> World:
+    model = ScriptedLanguageModel()
+    return build_world(SETTINGS, run_jobs=False, language_model=model, chat_relay=model)
+
+
 @cache
 def operations() -> dict[str, Any]:
     """All operations of the document, by method and path, over an application whose jobs wait."""
-    schema = schemathesis.openapi.from_asgi("/openapi.json", build_world(SETTINGS, run_jobs=False).app)
+    schema = schemathesis.openapi.from_asgi("/openapi.json", _world().app)
     found: list[Any] = [cast(Any, result).ok() for result in schema.get_all_operations()]
     return {f"{operation.method.upper()} {operation.path}": operation for operation in found}
 

@@ -14,7 +14,16 @@ import httpx
 from pipelines.domain.answer import Completion, CompletionChunk, Message, SamplingOptions
 from pipelines.domain.model import LanguageModelInfo
 from pipelines.errors import DeadlineExceeded, InvalidRequest, ModelError, ModelUnavailable
-from pipelines.language.engines.openai_wire import ChunkReader, EventLines, chat_body, read_completion, refusal
+from pipelines.language.engines.openai_wire import (
+    ChunkReader,
+    EventLines,
+    chat_body,
+    read_completion,
+    read_event,
+    refusal,
+    refused_relay,
+    relay_body,
+)
 
 _LETTERS_PER_TOKEN = 3.0
 """English has four and more; counted from above, because a prompt that is too long is refused whole."""
@@ -100,6 +109,32 @@ class OpenAILanguageModel:
         for chunk in filter(None, map(reader.read, lines.rest())):
             yield chunk
         yield reader.last()
+
+    async def relay(self, body: Mapping[str, object]) -> Mapping[str, object]:
+        """Ask with somebody's own request; see ChatRelay."""
+        asked = relay_body(self._endpoint.model, body, self._endpoint.extra, stream=False)
+        try:
+            answer: Mapping[str, object] = await self._post(
+                "chat/completions", asked, timeout_s=self._endpoint.total_timeout_s
+            )
+        except ModelError as error:
+            raise refused_relay() from error
+        return answer
+
+    async def relay_stream(self, body: Mapping[str, object]) -> AsyncGenerator[Mapping[str, object], None]:
+        """Stream the answer to somebody's own request; see ChatRelay."""
+        lines = EventLines()
+        asked = relay_body(self._endpoint.model, body, self._endpoint.extra, stream=True)
+        try:
+            async with _translated(), self._client.stream("POST", "chat/completions", json=asked) as response:
+                await _refuse(response)
+                async for piece in response.aiter_bytes():
+                    for event in filter(None, map(read_event, lines.feed(piece))):
+                        yield event
+        except ModelError as error:
+            raise refused_relay() from error
+        for event in filter(None, map(read_event, lines.rest())):
+            yield event
 
     async def count_tokens(self, texts: Sequence[str]) -> tuple[int, ...]:
         """Ask the endpoint (vLLM's ``/tokenize``) where it can say; otherwise, for a minute, estimate from above."""

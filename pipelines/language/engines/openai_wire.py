@@ -62,6 +62,34 @@ def chat_body(
     return body
 
 
+def relay_body(
+    model: str, body: Mapping[str, object], extra: Mapping[str, object], *, stream: bool
+) -> dict[str, object]:
+    """Return somebody's own request as this endpoint is asked: its model, what it always wants, and the usage."""
+    asked = {**body, **extra, "model": model, "stream": stream}
+    return asked | {"stream_options": {"include_usage": True}} if stream else asked
+
+
+def read_event(line: str) -> dict[str, object] | None:
+    """Return what one line of a stream holds; None for a line without data. Raises ModelUnavailable."""
+    data = line.removeprefix("data:").strip()
+    if not line.startswith("data:") or data == "[DONE]":
+        return None
+    try:
+        payload: dict[str, object] = json.loads(data, strict=False)
+        failed = payload.get("error")
+    except (ValueError, AttributeError) as error:
+        raise ModelUnavailable("the language model's endpoint sent a line that is not a chunk") from error
+    if failed:
+        raise ModelUnavailable("the language model's endpoint failed in the middle of an answer")
+    return payload
+
+
+def refused_relay() -> InvalidRequest:
+    """Return what it means that an endpoint does not take somebody's own request: the fault is the request's."""
+    return InvalidRequest("the language model does not take this request: a field of it, or its tools or format")
+
+
 def read_completion(payload: Any, sampling: SamplingOptions, *, guided: bool) -> Completion:
     """Read the answer to a request that was not streamed.
 

@@ -65,6 +65,8 @@ ERROR_STATUSES: Mapping[type[BaseException], ErrorStatus] = {
     errors.AudioTooShort: ErrorStatus(status=422, type="invalid_request_error"),
     errors.Overloaded: ErrorStatus(status=429, type="rate_limit_error", retry_after_s=1.0),
     errors.CollectionDamaged: ErrorStatus(status=503, type="server_error"),
+    # The openai package would repeat a 503 twice; repeating cannot help here.
+    errors.NoLanguageModel: ErrorStatus(status=503, type="server_error", headers={"x-should-retry": "false"}),
     errors.DependencyError: ErrorStatus(status=503, type="server_error", retry_after_s=5.0),
     errors.ModelError: ErrorStatus(status=503, type="server_error", retry_after_s=5.0),
     Exception: ErrorStatus(status=500, type="server_error"),
