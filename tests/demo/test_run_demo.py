@@ -127,6 +127,38 @@ def test_start_is_told_once_a_line_without_a_terminal(
     ]
 
 
+def heard_by(server: StandIn, name: str, *, demo: bool) -> Any:
+    server.jobs[0]["versions"] = {"asr": VERSIONS["asr"] | {"model": name, "demo": demo}}
+    return server.jobs[0]
+
+
+def test_people_are_heard_where_a_real_model_runs(demo: Demo, server: StandIn, printed: io.StringIO) -> None:
+    meeting = heard_by(server, "base", demo=False)
+    demo.hear_people(meeting)
+    demo.explain(meeting)
+    text = printed.getvalue()
+    assert "Submitting sample.wav" in text
+    assert "00:01.2 – 00:04.9  SPEAKER_00  Good morning." in text
+    assert [line for line in text.splitlines() if line.startswith("?")] == [
+        "? Who is in Texas?",
+        "? Who is in New Jersey?",
+    ]
+    assert "It hears people in 99 languages; `rayscribe models pull small`" in text
+
+
+def test_the_recording_of_people_is_the_installed_packages_own() -> None:
+    recording = run_demo.two_women_on_the_telephone()
+    assert recording is not None
+    assert recording.read_bytes()[:4] == b"RIFF"
+    assert run_demo.PROJECT_FOLDER / "demo" not in recording.parents
+
+
+def test_demo_models_are_not_given_what_they_cannot_hear(demo: Demo, server: StandIn, printed: io.StringIO) -> None:
+    demo.hear_people(heard_by(server, "demo-asr", demo=True))
+    assert printed.getvalue().strip() == "Left out: human speech, of which the demo models understand nothing"
+    assert server.bodies == []
+
+
 def test_real_models_are_not_called_toys(demo: Demo, server: StandIn, printed: io.StringIO) -> None:
     server.jobs[0]["versions"] = {"embedder": VERSIONS["embedder"]}
     run(demo)
