@@ -10,11 +10,12 @@ _MOST_ITEMS = 3
 _CRITERIA_SEPARATOR = " · "
 
 
-def verdict(hits: list[HitBody], question: Mapping[str, Any]) -> str:
+def verdict(hits: list[HitBody], question: Mapping[str, Any], found: str = "hit") -> str:
     """Say at which rank the moment stands at which the answer is really said."""
     moment = question["start_s"]
     ranks = [rank for rank, hit in enumerate(hits, start=1) if hit["start_s"] - 1 <= moment <= hit["end_s"]]
-    return f"✓ said at {clock(moment)}, hit {ranks[0]}" if ranks else f"✗ said at {clock(moment)}, not among the hits"
+    place = f"{found} {ranks[0]}" if ranks else f"not among the {found}s"
+    return f"{'✓' if ranks else '✗'} said at {clock(moment)}, {place}"
 
 
 def answer_lines(answer: ChatBody) -> Iterator[str]:

@@ -46,7 +46,8 @@ CALL_TEMPLATE = "support_call_v1"
 SEARCHES = 3
 QUESTIONS = 2
 PEOPLE_FEATURES = ["raw_transcript", "diarization", "index"]
-PEOPLE_QUESTIONS = ("Who is in Texas?", "Who is in New Jersey?")
+PEOPLE_MOMENTS = ({"question": "Who is in Texas?", "start_s": 15.0}, {"question": "Where is Diane?", "start_s": 12.6})
+"""Shortly after the words begin, as pyannote.audio's reference beside the recording (sample.stm) has them."""
 
 console = Console(highlight=False)
 
@@ -130,7 +131,7 @@ class Demo:
         """Ask two questions and print the answers with the moments that they cite."""
         title("Questions, answered from what was said")
         for question in expected_moments(self.recording)[-QUESTIONS:]:
-            self._ask(question["question"])
+            self._ask(question)
 
     def summarize(self, job: JobBody) -> None:
         """Print the summary that was made with the transcript."""
@@ -138,7 +139,7 @@ class Demo:
         say_all(summary_lines(result_of(job, "summary")))
 
     def hear_people(self, meeting: JobBody) -> None:
-        """Have human speech transcribed and ask for the people by name; not where a demo model runs, which knows none."""
+        """Have human speech transcribed and ask for the people by name; unless a demo model runs, which knows none."""
         people = two_women_on_the_telephone()
         if people is None or any(model.get("demo") for model in _models(meeting)):
             title("Left out: human speech, of which the demo models understand nothing")
@@ -146,12 +147,13 @@ class Demo:
         job = self._process(people, PEOPLE_FEATURES, collection=COLLECTION)
         self._forget_earlier_demos(job, people)
         self.read(job)
-        for question in PEOPLE_QUESTIONS:
+        for question in PEOPLE_MOMENTS:
             self._ask(question)
 
-    def _ask(self, question: str) -> None:
-        answer = self.client.chat(question, [COLLECTION])
-        console.print(f"? {question}", style="bold")
+    def _ask(self, question: Mapping[str, Any]) -> None:
+        answer = self.client.chat(question["question"], [COLLECTION])
+        cited: Any = answer["citations"]
+        console.print(Text.assemble((f"? {question['question']}", "bold"), f"  {verdict(cited, question, 'citation')}"))
         say_all(answer_lines(answer))
 
     def understand_call(self) -> None:

@@ -128,7 +128,8 @@ def test_start_is_told_once_a_line_without_a_terminal(
 
 
 def heard_by(server: StandIn, name: str, *, demo: bool) -> Any:
-    server.jobs[0]["versions"] = {"asr": VERSIONS["asr"] | {"model": name, "demo": demo}}
+    recognizer: Any = VERSIONS["asr"]
+    server.jobs[0]["versions"] = {"asr": recognizer | {"model": name, "demo": demo}}
     return server.jobs[0]
 
 
@@ -139,10 +140,8 @@ def test_people_are_heard_where_a_real_model_runs(demo: Demo, server: StandIn, p
     text = printed.getvalue()
     assert "Submitting sample.wav" in text
     assert "00:01.2 – 00:04.9  SPEAKER_00  Good morning." in text
-    assert [line for line in text.splitlines() if line.startswith("?")] == [
-        "? Who is in Texas?",
-        "? Who is in New Jersey?",
-    ]
+    assert "? Who is in Texas?  ✗ said at 00:15.0, not among the citations" in text, "the stand-in says something else"
+    assert "? Where is Diane?" in text
     assert "It hears people in 99 languages; `rayscribe models pull small`" in text
 
 
@@ -150,7 +149,7 @@ def test_the_recording_of_people_is_the_installed_packages_own() -> None:
     recording = run_demo.two_women_on_the_telephone()
     assert recording is not None
     assert recording.read_bytes()[:4] == b"RIFF"
-    assert run_demo.PROJECT_FOLDER / "demo" not in recording.parents
+    assert "pyannote" in recording.parts
 
 
 def test_demo_models_are_not_given_what_they_cannot_hear(demo: Demo, server: StandIn, printed: io.StringIO) -> None:
