@@ -105,6 +105,11 @@ class TranscriptFormat(StrEnum):
     VTT = "vtt"
     JSON = "json"
     MD = "md"
+    RTTM = "rttm"
+    STM = "stm"
+    CTM = "ctm"
+    SEGLST = "seglst"
+    DOCX = "docx"
 
 
 def transcript(
@@ -121,16 +126,18 @@ def transcript(
         if form is None and output is None:
             _print_readable(client.transcript(job_id)["segments"])
             return
-        text = client.transcript_text(job_id, form or _by_suffix(output))
+        if form is TranscriptFormat.DOCX and output is None:
+            fail("a Word document is no text", "Name a file for it with --output.", USAGE)
+        content = client.transcript_file(job_id, form or _by_suffix(output))
     if output is None:
-        typer.echo(text, nl=not text.endswith("\n"))
+        typer.echo(content, nl=not content.endswith(b"\n"))
     else:
-        _write(output, text)
+        _write(output, content)
 
 
-def _write(output: Path, text: str) -> None:
+def _write(output: Path, content: bytes) -> None:
     try:
-        output.write_text(text, encoding="utf-8")
+        output.write_bytes(content)
     except OSError as error:
         advice = "The transcript stays on the server: name another file with --output."
         fail(f"{typer.format_filename(output)} cannot be written: {error.strerror}", advice, USAGE)

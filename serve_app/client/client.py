@@ -157,6 +157,13 @@ class RayScribeClient:
         """Return the transcript as the server writes it: ``json``, ``text``, ``srt``, ``vtt`` or ``md``."""
         return read_text(self._send("GET", route("v1", "jobs", job_id, "transcript"), params={"format": form}))
 
+    def transcript_file(self, job_id: str, form: str) -> bytes:
+        """Return the transcript as a file of any format, also one that is no text (``docx``)."""
+        response = self._send("GET", route("v1", "jobs", job_id, "transcript"), params={"format": form})
+        if response.headers.get("content-type", "text/html").startswith("text/html"):
+            raise not_ours(response.request)
+        return response.content
+
     def transcript_and_revision(self, job_id: str) -> tuple[TranscriptBody, str]:
         """Return the transcript, and what ``correct`` must be given: which revision this is."""
         response = self._send("GET", route("v1", "jobs", job_id, "transcript"))

@@ -27,6 +27,8 @@ PIPELINES: Mapping[str, set[str]] = {
     "retrieval": {*BASE, *ENGINE_ROOM, "ports", "language", "speakers"},
     # A store ranks and compares by the same pure functions as the fake; it knows no flow.
     "stores": {*BASE, "ports", "retrieval"},
+    # Words that have no time of their own get their share, as where speakers are put on them.
+    "exchange": {*BASE, "speakers"},
     "jobs": {*BASE, "ports", "audio", "recognition", "speakers", "language", "retrieval"},
     "fakes": {*BASE, "ports", "jobs", "language", "retrieval", "stores"},
     "__main__": {*BASE, "audio", "recognition", "ports", "speakers"},

@@ -1,11 +1,14 @@
 """A job's transcript, as data or as a file that people and players read."""
 
+import asyncio
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from pipelines.errors import Conflict
+from pipelines.exchange.writing import Titled, write_exchange
 from pipelines.jobs.result import read_transcript
 from pipelines.jobs.revisions import MOST_REVISIONS
 from pipelines.recognition.formats import write_transcript
@@ -23,12 +26,22 @@ MEDIA_TYPES = {
     "srt": "application/x-subrip; charset=utf-8",
     "vtt": "text/vtt; charset=utf-8",
 }
-_WRITTEN = {media_type.split(";")[0]: {"schema": {"type": "string"}} for media_type in MEDIA_TYPES.values()}
+_EXCHANGE_TYPES: dict[str, str] = {
+    "rttm": "text/plain; charset=utf-8",
+    "stm": "text/plain; charset=utf-8",
+    "ctm": "text/plain; charset=utf-8",
+    "seglst": "application/json",
+    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+}
+_WRITTEN = {
+    media_type.split(";")[0]: {"schema": {"type": "string"}}
+    for media_type in (*MEDIA_TYPES.values(), _EXCHANGE_TYPES["docx"])
+}
 
 
 @router.get(
     "/v1/jobs/{job_id}/transcript",
-    summary="The transcript: json, text, srt, vtt, md",
+    summary="The transcript: json, text, srt, vtt, md, and for other tools rttm, stm, ctm, seglst, docx",
     response_model=TranscriptBody,
     responses={200: {"content": _WRITTEN, "headers": REVISION_HEADER}, **error_answers(404, 409)},
 )
@@ -37,15 +50,24 @@ async def job_transcript(
     caller: JobReader,
     services: ServicesOf,
     response: Response,
-    form: Annotated[Literal["json", "text", "srt", "vtt", "md"], Query(alias="format")] = "json",
+    form: Annotated[
+        Literal["json", "text", "srt", "vtt", "md", "rttm", "stm", "ctm", "seglst", "docx"], Query(alias="format")
+    ] = "json",
     revision: Annotated[int | None, Query(ge=1, le=MOST_REVISIONS, description="An older one.")] = None,
 ) -> TranscriptBody | Response:
     """Give the best transcript there is: corrected, else with speakers once they are attributed. 409 before."""
-    _job, found = await read_transcript(services.jobs, services.artifacts, caller.tenant, job_id, revision=revision)
+    job, found = await read_transcript(services.jobs, services.artifacts, caller.tenant, job_id, revision=revision)
     if found is None:
         raise Conflict("this job has no transcript yet")
     headers = {"etag": etag_of(found)}
-    if form == "json":
-        response.headers.update(headers)
-        return transcript_body(found.transcript)
-    return Response(write_transcript(found.transcript, form), media_type=MEDIA_TYPES[form], headers=headers)
+    match form:
+        case "json":
+            response.headers.update(headers)
+            return transcript_body(found.transcript)
+        case "text" | "srt" | "vtt" | "md":
+            return Response(write_transcript(found.transcript, form), media_type=MEDIA_TYPES[form], headers=headers)
+        case _:
+            titled = Titled(title=job.upload.filename, transcript=found.transcript)
+            written = await asyncio.to_thread(write_exchange, titled, form)
+            headers["content-disposition"] = f"attachment; filename*=UTF-8''{quote(f'{titled.name}.{form}', safe='')}"
+            return Response(written, media_type=_EXCHANGE_TYPES[form], headers=headers)

@@ -24,6 +24,9 @@ async def test_json_has_every_key_of_the_contract(world: World, wav: bytes) -> N
         ("srt", "application/x-subrip", "1\n00:00:00,500 --> 00:00:02,000\nSPEAKER_00: the exam"),
         ("vtt", "text/vtt", "WEBVTT\n\n00:00:00.500 --> 00:00:02.000\n<v SPEAKER_00>the exam"),
         ("md", "text/markdown", "**SPEAKER"),
+        ("rttm", "text/plain", "SPEAKER lecture 1 0.500 1.500 <NA> <NA> SPEAKER_00 <NA> <NA>\n"),
+        ("stm", "text/plain", "lecture 1 SPEAKER_00 0.500 2.000 the exam is in june\n"),
+        ("ctm", "text/plain", "lecture 1 0.500 "),
     ],
 )
 async def test_files(world: World, wav: bytes, form: str, media_type: str, beginning: str) -> None:
@@ -36,10 +39,23 @@ async def test_files(world: World, wav: bytes, form: str, media_type: str, begin
     assert response.text.startswith(beginning)
 
 
+async def test_files_for_other_tools_bear_the_recordings_name(world: World, wav: bytes) -> None:
+    job = await submitted(world.client, wav, features="diarization")
+    await ended(world.client, job)
+
+    document = await world.client.get(job["links"]["transcript"], params={"format": "docx"})
+    entries = await world.client.get(job["links"]["transcript"], params={"format": "seglst"})
+
+    assert document.headers["content-disposition"] == "attachment; filename*=UTF-8''lecture.docx"
+    assert document.headers["content-type"].endswith("wordprocessingml.document")
+    assert document.content.startswith(b"PK")
+    assert [entry["speaker"] for entry in entries.json()] == ["SPEAKER_00", "SPEAKER_01"]
+
+
 async def test_a_format_that_is_none(world: World, wav: bytes) -> None:
     job = await submitted(world.client, wav)
 
-    response = await world.client.get(job["links"]["transcript"], params={"format": "docx"})
+    response = await world.client.get(job["links"]["transcript"], params={"format": "pdf"})
 
     assert (response.status_code, response.json()["error"]["param"]) == (422, "format")
 
