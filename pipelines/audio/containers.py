@@ -1,6 +1,11 @@
-"""Which containers are opened, how they are recognised, and which headers cannot be true."""
+"""Which containers are opened, how they are recognised, which headers cannot be true, and which files hold several."""
 
+import io
 import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import BinaryIO
 
 from pipelines.errors import AudioDamaged, UnsupportedMedia
 
@@ -14,7 +19,7 @@ and addresses, which a stranger's upload must never make this machine open."""
 EXACT_DURATIONS = frozenset(
     {"wav", "w64", "aiff", "flac", "mov,mp4,m4a,3gp,3g2,mj2", "caf", "au", "ogg", "matroska,webm"}
 )
-"""Containers that know their duration; others estimate it from their size and bit rate."""
+"""Containers that know their duration; of others FFmpeg estimates it from their size and their first bit rate."""
 
 MAX_CHANNELS = 64  # the most that FFmpeg's mixer takes (SWR_CH_MAX)
 MIN_SAMPLE_RATE_HZ, MAX_SAMPLE_RATE_HZ = 1_000, 768_000
@@ -85,3 +90,153 @@ def plausible_duration_s(claimed_s: float | None) -> float | None:
     if claimed_s is None or not math.isfinite(claimed_s) or not 0.0 <= claimed_s <= MAX_CLAIMED_DURATION_S:
         return None
     return claimed_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilePart:
+    """One recording of a file: most files hold one, which is all of the file."""
+
+    start: int
+    end: int
+    """The first byte after it."""
+    stated_s: float | None = None
+    """What the header says where that is wrong: the part is read to its end instead."""
+    duration_s: float | None = None
+    """By the bytes that are there, where the header is wrong."""
+
+
+class PartOfFile(io.RawIOBase):
+    """The bytes of one part, as if they were a file. Closing it leaves the file open."""
+
+    def __init__(self, source: BinaryIO, part: FilePart) -> None:
+        self._source = source
+        self._start, self._size = part.start, part.end - part.start
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Yes."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Return up to ``size`` bytes."""
+        left = max(0, self._size - self._position)
+        self._source.seek(self._start + self._position)
+        data = self._source.read(left if size < 0 else min(size, left))
+        self._position += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to a position in the part."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def tell(self) -> int:
+        """Return the position in the part."""
+        return self._position
+
+
+_MOST_PARTS = 256
+_MOST_BOXES = 4_096
+_LEAST_UNSTATED_BYTES = 4_096
+"""Less than this after the sound of a WAV file is rubbish, not sound that the header forgot …"""
+_PLACES = 16
+"""… and zeros at so many places in it fill a block."""
+
+
+def find_parts(source: BinaryIO) -> tuple[FilePart, ...]:
+    """Return the recordings that a file holds one after another, at most 256.
+
+    WAV and MP4 files say where they end, and FFmpeg stops there, whatever follows; in all other containers it goes on.
+    """
+    size = source.seek(0, io.SEEK_END)
+    head = _bytes_at(source, 0, SIGNATURE_BYTES)
+    parts: Iterable[FilePart] = ()
+    if head.startswith(b"RIFF") and head[8:12] == b"WAVE":
+        parts = _wav_parts(source, size)
+    elif head[4:8] == b"ftyp":
+        parts = _mp4_parts(source, size)
+    source.seek(0)
+    return tuple(islice(parts, _MOST_PARTS)) or (FilePart(start=0, end=size),)
+
+
+def _bytes_at(source: BinaryIO, position: int, size: int) -> bytes:
+    source.seek(position)
+    return source.read(size)
+
+
+def _wav_parts(source: BinaryIO, size: int) -> Iterator[FilePart]:
+    start: int | None = 0
+    while start is not None:
+        bytes_per_s, data_start, data_end = _wav_data(source, start, size)
+        if data_end is None:  # no data, or so much that the header does not say how much
+            yield FilePart(start=start, end=size)
+            return
+        following = _after_wav_data(source, data_end + (data_end & 1), size)
+        if following is None and bytes_per_s and _holds_sound(source, data_end, size):
+            stated_s, there_s = ((end - data_start) / bytes_per_s for end in (data_end, size))
+            yield FilePart(start=start, end=size, stated_s=stated_s, duration_s=there_s)
+            return
+        end = size if following is None else following
+        yield FilePart(start=start, end=end)
+        start = end if end < size else None
+
+
+def _wav_data(source: BinaryIO, start: int, size: int) -> tuple[int, int, int | None]:
+    """Return bytes a second, and where the sound begins and, by the header, ends; None where it is open or missing."""
+    bytes_per_s = 0
+    for name, body, length in _chunks(source, start + 12, size):
+        if name == b"fmt ":
+            bytes_per_s = int.from_bytes(_bytes_at(source, body + 8, 4), "little")
+        if name == b"data":
+            is_open = length == 0 or length >= _OPEN_ENDED_RIFF or body + length > size
+            return bytes_per_s, body, None if is_open else body + length
+    return bytes_per_s, size, None
+
+
+def _after_wav_data(source: BinaryIO, position: int, size: int) -> int | None:
+    """Return where the next recording begins; the file's size where it goes on in chunks to its end; else None."""
+    for name, body, length in _chunks(source, position, size):
+        if name == b"RIFF" and _bytes_at(source, body, 4) == b"WAVE":
+            return body - 8
+        position = body + length + (length & 1)
+    return size if position >= size - 8 else None
+
+
+def _holds_sound(source: BinaryIO, start: int, end: int) -> bool:
+    """Tell whether what follows the sound of a WAV file is more of it: enough, and not only zeros that fill a block."""
+    places = range(start, end, max(1, (end - start) // _PLACES))
+    return end - start > _LEAST_UNSTATED_BYTES and any(any(_bytes_at(source, place, 1_024)) for place in places)
+
+
+def _chunks(source: BinaryIO, position: int, size: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield each chunk's name, where its body begins, and its length; end where something else stands."""
+    for _ in range(_MOST_BOXES):
+        head = _bytes_at(source, position, 8)
+        name, length = head[:4], int.from_bytes(head[4:], "little")
+        named = len(head) == 8 and all(0x20 <= byte < 0x7F for byte in name)
+        if not named or (name not in (b"data", b"RIFF") and position + 8 + length > size):
+            return
+        yield name, position + 8, length
+        position += 8 + length + (length & 1)
+
+
+def _mp4_parts(source: BinaryIO, size: int) -> Iterator[FilePart]:
+    """Cut at each further file type box. A fragmented file is one part: its fragments may follow new headers."""
+    start = position = 0
+    for _ in range(_MOST_BOXES):
+        head = _bytes_at(source, position, 16)
+        length, name = int.from_bytes(head[:4], "big"), head[4:8]
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        if name == b"moof" or len(head) < 8 or length < 8:
+            break
+        if name == b"ftyp" and position > start:
+            yield FilePart(start=start, end=position)
+            start = position
+        position += length
+    yield FilePart(start=start, end=size)

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import BinaryIO
 
 import numpy as np
@@ -181,11 +182,12 @@ def read_windows(
             decoded += len(block)
             spans = detector.push(block)
             speech_s += _total_s(spans)
-            yield from _from_index(cutter.push(block, spans), first_index)
+            windows = [replace(window, read_share=blocks.read_share) for window in cutter.push(block, spans)]
+            yield from _from_index(windows, first_index)
         spans = detector.finish()
         speech_s += _total_s(spans)
         yield from _from_index(cutter.finish(spans), first_index)
-        yield AudioExtent(duration_s=decoded / SAMPLE_RATE_HZ, speech_s=speech_s, warnings=tuple(blocks.warnings))
+        yield AudioExtent(duration_s=decoded / SAMPLE_RATE_HZ, speech_s=speech_s, warnings=blocks.warnings)
 
 
 def _total_s(spans: Sequence[TimeSpan]) -> float:

@@ -1,6 +1,7 @@
 """Recordings, the speech in them, and the windows that models see."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 SAMPLE_RATE_HZ = 16_000
 """Every model here hears mono audio at this rate; decoding brings any recording to it."""
@@ -27,6 +28,9 @@ class Recording:
     bytes: int
     duration_s: float | None
     """As probed; None where the container does not say. Decoding counts the truth."""
+    duration_estimated: bool = False
+    """True where the container does not say, and the duration was reckoned from its size and bit rate: it may be many
+    times too long or too short, and refuses nothing."""
     container: str
     codec: str
     channels: int
@@ -60,6 +64,8 @@ class Window:
     end_s: float
     speech: tuple[TimeSpan, ...]
     """Where the detector heard speech inside this window, in seconds from the start of the *recording*."""
+    read_share: float | None = None
+    """How much of the recording's bytes had been read when this window was cut, 0–1; None where that is unknown."""
     samples: object
     """int16 mono samples at 16 kHz, shape ``(round((end_s - start_s) * 16000),)``; or an opaque reference to them,
     which the Transcriber that belongs to the RecordingReader resolves (a Ray ObjectRef, so that audio never passes
@@ -86,6 +92,31 @@ class WindowingOptions:
     """Decoded audio beyond this is TooLarge: seconds are counted while decoding, whatever the container claimed."""
 
 
+WarningCode = Literal[
+    "audio_truncated",
+    "audio_damaged",
+    "audio_longer_than_stated",
+    "recordings_joined",
+    "tracks_ignored",
+    "mix_cancelled",
+    "times_uncertain",
+    "languages_differ",
+]
+"""Stable names of what may be uncertain about a transcript because of the recording."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioWarning:
+    """Something about a recording that its owner should know, though it was transcribed."""
+
+    code: WarningCode
+    message: str
+    """In words for the recording's owner."""
+    start_s: float | None = None
+    """Where it begins, and ends, in seconds from the start of the recording; None: nowhere in particular."""
+    end_s: float | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioExtent:
     """What was found when a recording had been decoded to its end."""
@@ -93,5 +124,5 @@ class AudioExtent:
     duration_s: float
     speech_s: float
     """Seconds in which speech was detected."""
-    warnings: tuple[str, ...] = ()
-    """What was wrong with the container but did not stop decoding, in words for the recording's owner."""
+    warnings: tuple[AudioWarning, ...] = ()
+    """What was wrong with the container but did not stop decoding."""

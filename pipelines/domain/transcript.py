@@ -1,7 +1,9 @@
 """What was said: words, segments, transcripts, and how they were decoded."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from pipelines.domain.audio import AudioWarning
 
 Task = Literal["transcribe", "translate"]
 
@@ -116,6 +118,8 @@ class WindowTranscript:
     redecoded: bool = False
     """True where the batch's result looked wrong and the window was decoded again alone."""
     tokens: int = 0
+    read_share: float | None = None
+    """As of the window; see Window."""
     language_probability: float | None = None
     """0–1, where the language was heard in this window; None where it was given."""
 
@@ -154,7 +158,8 @@ class TranscriptionReport:
     dropped_spans: tuple[DroppedSpan, ...] = ()
     confidence: float | None = None
     """Duration-weighted mean of the segments' confidences; None without text."""
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[AudioWarning, ...] = ()
+    """What the recording's owner should know about it."""
 
 
 _TABLE = """

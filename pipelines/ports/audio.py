@@ -3,10 +3,8 @@
 from collections.abc import AsyncGenerator, Sequence
 from typing import BinaryIO, Protocol
 
-from pipelines.domain.audio import AudioExtent, Recording, TimeSpan, Window, WindowingOptions
-from pipelines.domain.job import (
-    Upload,
-)
+from pipelines.domain.audio import AudioExtent, AudioWarning, Recording, TimeSpan, Window, WindowingOptions
+from pipelines.domain.job import Upload
 from pipelines.domain.samples import Samples
 
 
@@ -23,8 +21,11 @@ class AudioDecoder(Protocol):
     def decode(self, source: BinaryIO, *, max_duration_s: float) -> "SamplesIterator":
         """Yield mono int16 blocks at 16 kHz of at most a few seconds each, in order, without gaps.
 
-        Memory does not grow with the recording. Stereo is mixed down. What is damaged is skipped, with a warning; holes
-        in the container's time are filled with silence. Raises UnsupportedMedia before the first block, AudioDamaged
+        Time begins where a player begins: sound that sets in after the picture comes after silence, and holes in the
+        container's time are filled with it. Memory does not grow with the recording. Channels are mixed down; where
+        they cancel each other, the loudest is taken. Of several tracks the default one is taken, or the first that
+        can be decoded and is not silent. Recordings one after another in one file are read one after another. What is
+        damaged is skipped. Each of these has its warning. Raises UnsupportedMedia before the first block, AudioDamaged
         where nothing can be decoded, TooLarge once more than ``max_duration_s`` has been decoded.
         """
         ...
@@ -34,8 +35,13 @@ class SamplesIterator(Protocol):
     """An iterator of sample blocks that owns decoder state, which ``close`` releases."""
 
     @property
-    def warnings(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[AudioWarning, ...]:
         """What was wrong but did not stop decoding (a missing end, damaged places); complete once exhausted."""
+        ...
+
+    @property
+    def read_share(self) -> float | None:
+        """How much of the recording's bytes has been read, 0–1; None where that is unknown."""
         ...
 
     def __iter__(self) -> "SamplesIterator": ...

@@ -2,7 +2,9 @@
 
 import io
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -50,6 +52,65 @@ def encoded(
             container.mux(stream.encode(piece))
         container.mux(stream.encode(None))
     return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Track:
+    """An audio track: samples of shape ``(n, channels)`` at 48 kHz, each piece at its second of the container."""
+
+    codec: str
+    pieces: Sequence[tuple[float, Samples]]
+    title: str = ""
+
+
+def muxed(muxer: str, tracks: Sequence[Track], *, video_s: float = 0.0) -> bytes:
+    """Return a container with these tracks, after a black picture where ``video_s`` is given; time stamps as asked."""
+    import av
+
+    buffer = io.BytesIO()
+    packets: list[Any] = []
+    with av.open(buffer, "w", format=muxer) as container:
+        if video_s:
+            picture: Any = container.add_stream("mpeg4", rate=5)
+            picture.width, picture.height, picture.pix_fmt = 64, 64, "yuv420p"
+            black = np.zeros((64, 64, 3), np.uint8)
+            for _ in range(round(video_s * 5)):
+                packets += picture.encode(av.VideoFrame.from_ndarray(black, format="rgb24"))
+            packets += picture.encode(None)
+        for track in tracks:
+            layout = {1: "mono", 2: "stereo"}[track.pieces[0][1].shape[1]]
+            stream: Any = container.add_stream(track.codec, rate=48_000, layout=layout)
+            stream.metadata["title"] = track.title
+            packets += _encoded_pieces(stream, track, layout)
+        for packet in sorted(packets, key=lambda packet: packet.pts * packet.time_base):
+            container.mux(packet)
+    return buffer.getvalue()
+
+
+def _encoded_pieces(stream: Any, track: Track, layout: str) -> list[Any]:
+    import av
+
+    context = stream.codec_context
+    context.open(strict=False)
+    size = context.frame_size or 1_024
+    packets: list[Any] = []
+    for start_s, samples in track.pieces:
+        for first in range(0, len(samples) - size + 1, size):
+            piece = np.ascontiguousarray(samples[first : first + size]).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(piece, format="s16", layout=layout)
+            frame.sample_rate = 48_000
+            for converted in av.AudioResampler(format=context.format, layout=layout, rate=48_000).resample(frame):
+                converted.pts, converted.time_base = round(start_s * 48_000) + first, Fraction(1, 48_000)
+                packets += stream.encode(converted)
+    return [*packets, *stream.encode(None)]
+
+
+def gsm_wav(blocks: bytes) -> bytes:
+    """Return Microsoft's GSM in WAV; any 65 bytes are a block of 40 ms."""
+    form = struct.pack("<HHIIHHHH", 0x31, 1, 8_000, 1_625, 65, 0, 2, 320)
+    data = b"data" + struct.pack("<I", len(blocks)) + blocks + bytes(len(blocks) % 2)
+    chunks = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"fact" + struct.pack("<II", 4, 320) + data
+    return b"RIFF" + struct.pack("<I", len(chunks)) + chunks
 
 
 def wav_header(
