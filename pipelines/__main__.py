@@ -102,7 +102,7 @@ def _model(folder: Path | None) -> Path:
 
 
 def _remarks(report: TranscriptionReport, *, demo: bool) -> list[str]:
-    remarks = [*report.warnings]
+    remarks = [warning.message for warning in report.warnings]
     if not report.speech_s:
         remarks.append("nobody speaks in it")
     elif not report.transcript.segments:

@@ -36,6 +36,11 @@ class Recording:
     channels: int
     sample_rate_hz: int
 
+    @property
+    def exact_duration_s(self) -> float | None:
+        """The duration where the container says it, not where it was reckoned: what may refuse a recording."""
+        return None if self.duration_estimated else self.duration_s
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeSpan:

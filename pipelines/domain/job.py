@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from pipelines.domain.audio import Recording
+from pipelines.domain.audio import AudioWarning, Recording
 from pipelines.domain.model import Degradation
 from pipelines.domain.transcript import DroppedSpan
 
 Priority = Literal["high", "normal", "low"]
 Enhance = Literal["auto", "always", "never"]
 """Whether a transcript is rewritten to be readable; ``auto``: unless the speech model writes punctuation itself."""
-EventType = Literal["queued", "started", "stage", "window", "succeeded", "failed", "cancelled"]
+EventType = Literal["queued", "started", "stage", "window", "warning", "succeeded", "failed", "cancelled"]
 TERMINAL_EVENTS: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 
 
@@ -189,6 +189,8 @@ class JobResult:
     enhancement: Enhancement | None = None
     """None: no enhancement was asked for, or it has not ended."""
     degraded: tuple[Degradation, ...] = ()
+    warnings: tuple[AudioWarning, ...] = ()
+    """What may be uncertain because of the recording itself."""
     revision: int | None = None
     """Latest of the transcript; None where there is none, and in the artifact."""
     stale: tuple[str, ...] = ()
@@ -202,9 +204,9 @@ class JobEvent:
     id: int
     type: EventType
     data: Mapping[str, object] = field(default_factory=dict)
-    """JSON-able. ``stage``: stage, progress, and of recordings waiting_s. ``failed``: the error. ``window``: start_s,
-    end_s, and where its text is kept (artifact, window), since the job database holds no words; ``result.job_events``
-    puts the text there."""
+    """JSON-able. ``stage``: stage, progress, and of recordings waiting_s. ``warning``: code, start_s, end_s.
+    ``failed``: the error. ``window``: start_s, end_s, and where its text is kept (artifact, window), since the job
+    database holds no words; ``result.job_events`` puts the text there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

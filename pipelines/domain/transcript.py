@@ -35,6 +35,8 @@ class Segment:
     """exp(average log-probability), 0–1."""
     words: tuple[Word, ...] = ()
     """Empty unless word timestamps were asked for."""
+    language: str | None = None
+    """Where it is not the transcript's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

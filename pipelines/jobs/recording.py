@@ -7,7 +7,7 @@ the same steps. A stage that finds its artifact does nothing: a job may be kille
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pipelines.domain.job import JobResult, NewJob
 from pipelines.domain.transcript import WindowTranscript
@@ -93,6 +93,8 @@ class _JobRun:
             self._progress.start(stage.name)
             await self._emit("stage", waiting_s=self._waiting_s)
             result = await self._clock.wait_out(lambda: run_stage(stage, self._context))
+            for warning in cast(Sequence[Mapping[str, object]], result.get("warnings", ())):
+                await self._emit("warning", **warning)
             self._progress.advance(stage.name, 1.0)
             if self._progress.stage is not None:
                 await self._emit("stage", waiting_s=self._waiting_s)
@@ -129,8 +131,9 @@ class _JobRun:
         return {"artifact": key}
 
     async def _on_window(self, window: WindowTranscript) -> None:
-        if self._duration_s:
-            self._progress.advance("transcribe", min(0.99, window.end_s / self._duration_s))
+        done = window.end_s / self._duration_s if self._duration_s else window.read_share
+        if done is not None:
+            self._progress.advance("transcribe", min(0.99, done))
         await self._emit("window", start_s=window.start_s, end_s=window.end_s, **self._context.place_of(window))
 
     async def _emit(self, event_type: str, **data: object) -> None:

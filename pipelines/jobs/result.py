@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pipelines
 from pipelines.domain.answer import Answer
+from pipelines.domain.audio import Recording
 from pipelines.domain.encoding import from_plain
 from pipelines.domain.job import Enhancement, Job, JobEvent, JobKind, JobMetrics, JobRequest, JobResult
 from pipelines.domain.transcript import Revision, Transcript
@@ -71,7 +72,7 @@ def compose_result(request: JobRequest, outputs: StageOutputs) -> JobResult | No
     if prepared is None:
         return None
     return JobResult(
-        recording=prepared.recording,
+        recording=_as_decoded(prepared.recording, outputs),
         language=transcript.language if transcript else None,
         speakers=transcript.speakers if transcript else (),
         results=_results(request, outputs),
@@ -79,7 +80,16 @@ def compose_result(request: JobRequest, outputs: StageOutputs) -> JobResult | No
         metrics=measure(outputs),
         enhancement=_enhancement(outputs),
         degraded=tuple(entry for record in outputs.records.values() for entry in record.degraded),
+        warnings=transcribed.report.warnings if (transcribed := outputs.find(Transcribed)) else (),
     )
+
+
+def _as_decoded(recording: Recording, outputs: StageOutputs) -> Recording:
+    """Replace what the container says of its length by what was decoded."""
+    transcribed = outputs.find(Transcribed)
+    if transcribed is None:
+        return recording
+    return replace(recording, duration_s=transcribed.report.transcript.duration_s, duration_estimated=False)
 
 
 def measure(outputs: StageOutputs) -> JobMetrics:

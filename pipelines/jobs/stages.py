@@ -77,8 +77,8 @@ class Prepared(StageRecord):
 
     @property
     def summary(self) -> Mapping[str, object]:
-        """How long the recording is, for the job's time limit."""
-        return {"duration_s": self.recording.duration_s}
+        """How long the recording is, where that is known: for the job's time limit and its progress."""
+        return {"duration_s": self.recording.exact_duration_s}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +90,12 @@ class Transcribed(_ByModel):
 
     @property
     def summary(self) -> Mapping[str, object]:
-        """How many windows there were."""
-        return {"windows": self.report.windows}
+        """How many windows there were, and what is uncertain: codes and times, no words."""
+        warnings = [
+            {"code": warning.code, "start_s": warning.start_s, "end_s": warning.end_s}
+            for warning in self.report.warnings
+        ]
+        return {"windows": self.report.windows, "warnings": warnings}
 
     @property
     def versions(self) -> Mapping[str, object]:
@@ -265,7 +269,7 @@ class JobContext:
 async def prepare(context: JobContext) -> Prepared:
     """Probe the recording. Raises UnsupportedMedia, AudioDamaged, AudioTooShort, DiarizationTooLong."""
     recording = await context.ports.reader.probe(context.job.upload)
-    context.options.check_duration(recording.duration_s, context.request)
+    context.options.check_duration(recording.exact_duration_s, context.request)
     return Prepared(recording=recording)
 
 

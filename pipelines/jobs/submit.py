@@ -50,7 +50,7 @@ async def submit_job(
     """
     check_request(request, offered)
     recording = await reader.probe(upload)
-    (options or ProcessingOptions()).check_duration(recording.duration_s, request)
+    (options or ProcessingOptions()).check_duration(recording.exact_duration_s, request)
     job = NewJob(
         job_id=job_id,
         tenant=tenant,

@@ -9,9 +9,17 @@ from pipelines.domain.writing import ends_sentence
 
 
 def stitch_segments(windows: Iterable[WindowTranscript], *, language: str, duration_s: float) -> Transcript:
-    """Join the segments of all windows: sorted by time, clipped to the recording, none empty, numbered from 0."""
+    """Join the segments of all windows: sorted by time, clipped to the recording, none empty, numbered from 0.
+
+    A segment says its language where that is not ``language``.
+    """
     segments = sorted(
-        (segment for window in windows for segment in window.segments if segment.text.strip()),
+        (
+            replace(segment, language=None if window.language == language else window.language)
+            for window in windows
+            for segment in window.segments
+            if segment.text.strip()
+        ),
         key=lambda segment: (segment.start_s, segment.end_s),
     )
     kept = [_clipped(segment, duration_s) for segment in segments if segment.start_s < duration_s]

@@ -5,13 +5,22 @@ reader ─▶ first windows ─▶ language, once ─▶ windows in flight (boun
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from pipelines.domain.audio import AudioExtent, TimeSpan, Window, WindowingOptions
+from pipelines.domain.audio import AudioExtent, AudioWarning, TimeSpan, Window, WindowingOptions
 from pipelines.domain.encoding import from_json, to_json
 from pipelines.domain.model import AsrInfo
 from pipelines.domain.transcript import (
@@ -19,6 +28,7 @@ from pipelines.domain.transcript import (
     TranscriptionOptions,
     TranscriptionReport,
     WindowTranscript,
+    language_name,
 )
 from pipelines.errors import ArtifactNotFound, AudioTooShort
 from pipelines.ports.artifacts import ArtifactStore
@@ -199,6 +209,8 @@ class _Run:
         self._call_model = call_model
         self._head: dict[int, WindowTranscript] = {}
         """First windows whose text is there already, since language and text come from one encoding."""
+        self._listens = False
+        """Nobody said which language is spoken: each window may be in another."""
         self.extent = AudioExtent(duration_s=0.0, speech_s=0.0)
 
     async def transcribe(self, language: str | None, *, at_once: int, on_window: OnWindow | None) -> None:
@@ -206,7 +218,10 @@ class _Run:
         earlier = await self._waves.load()
         if earlier and on_window is not None:  # whoever is killed after keeping a window has told nobody
             await on_window(earlier[-1].transcript)
-        language = language or (earlier[0].transcript.language if earlier else None)
+        self._listens = language is None
+        language = language or (
+            _voted([window.transcript for window in earlier[:LANGUAGE_WINDOWS]]) if earlier else None
+        )
         async with aclosing(self._windows(first_index=len(earlier))) as windows:
             head = [] if language else await _take(windows, LANGUAGE_WINDOWS)
             self._options = replace(self._options, language=language or await self._vote(head))
@@ -227,19 +242,20 @@ class _Run:
 
     async def _vote(self, head: Sequence[Window]) -> str:
         """Decode the first windows in the language of each, and return the one that they vote for by probability."""
-        votes: defaultdict[str, float] = defaultdict(float)
         decodings = (self._call_model(partial(self._transcriber.transcribe, window, self._options)) for window in head)
-        for transcript in await asyncio.gather(*decodings):
-            self._head[transcript.index] = transcript
-            if transcript.language_probability is not None:
-                votes[transcript.language] += transcript.language_probability
-        return max(votes, key=votes.__getitem__, default=DEFAULT_LANGUAGE)
+        transcripts = await asyncio.gather(*decodings)
+        self._head = {transcript.index: transcript for transcript in transcripts}
+        return _voted(transcripts)
 
     async def _decode(self, window: Window) -> FinishedWindow:
+        """Decode in the recording's language, unless it was not said which that is and another is heard for certain."""
         transcript = self._head.pop(window.index, None)
-        if transcript is None or transcript.language != self._options.language:
+        if transcript is None:
+            heard = replace(self._options, language=None) if self._listens else self._options
+            transcript = await self._call_model(partial(self._transcriber.transcribe, window, heard))
+        if transcript.language != self._options.language and not (self._listens and _is_certain(transcript, window)):
             transcript = await self._call_model(partial(self._transcriber.transcribe, window, self._options))
-        return FinishedWindow(transcript=transcript, speech=window.speech)
+        return FinishedWindow(transcript=replace(transcript, read_share=window.read_share), speech=window.speech)
 
     def report(self) -> TranscriptionReport:
         """Stitch what is there."""
@@ -253,7 +269,40 @@ class _Run:
             redecoded_windows=sum(window.redecoded for window in windows),
             dropped_spans=_dropped(self._waves.windows, self._options, self._windowing),
             confidence=mean_confidence(transcript),
-            warnings=self.extent.warnings,
+            warnings=(*self.extent.warnings, *_other_languages(windows, language)),
+        )
+
+
+def _voted(transcripts: Sequence[WindowTranscript]) -> str:
+    """Return the language of a recording by its first windows, each with the weight of its own certainty.
+
+    One that was decoded in a language which others had chosen counts for it as one that heard it.
+    """
+    votes: defaultdict[str, float] = defaultdict(float)
+    for transcript in transcripts:
+        certainty = transcript.language_probability
+        votes[transcript.language] += 1.0 if certainty is None else certainty
+    return max(votes, key=votes.__getitem__, default=DEFAULT_LANGUAGE)
+
+
+_CERTAIN = 0.85
+_CERTAIN_SPEECH_S = 3.0
+"""So much of another language, heard with such a probability, is another language; a word or two are a name."""
+
+
+def _is_certain(transcript: WindowTranscript, window: Window) -> bool:
+    return (transcript.language_probability or 0.0) >= _CERTAIN and window.speech_s >= _CERTAIN_SPEECH_S
+
+
+def _other_languages(windows: Sequence[WindowTranscript], language: str) -> Iterator[AudioWarning]:
+    others = [window for window in windows if window.language != language and window.segments]
+    if others:
+        names = sorted({language_name(window.language) for window in others})
+        yield AudioWarning(
+            code="languages_differ",
+            message=f"beside {language_name(language)} there is {' and '.join(names)}: its segments say so",
+            start_s=round(others[0].start_s, 3),
+            end_s=round(others[-1].end_s, 3),
         )
 
 

@@ -41,7 +41,8 @@ def _citation_line(citation: Mapping[str, Any]) -> str:
 
 
 def _of_a_recording(job: "JobBody") -> list[str]:
-    return [f"Done. Read it: rayscribe transcript {job['id']}"]
+    warned = [f"Note: {warning['message']}." for warning in job.get("warnings", ())]
+    return [*warned, f"Done. Read it: rayscribe transcript {job['id']}"]
 
 
 def _of_a_text(job: "JobBody") -> list[str]:

@@ -45,6 +45,8 @@ class LiveBar:
         """Move the bar."""
         if ended := self._stages.note(event):
             self._progress.console.print(f"  ✓ {ended}", style="green", highlight=False)
+        if event.type == "warning":
+            self._progress.console.print(f"  ! {_warned(event.data)}", style="yellow", highlight=False)
         heard = _heard(event.data) if event.type == "window" else None
         self._progress.update(
             self._task,
@@ -70,6 +72,8 @@ class PlainLines:
         self._stages.note(event)
         if event.type == "window":
             self._line(_heard(event.data))
+        elif event.type == "warning":
+            self._line(_warned(event.data))
         elif event.type != "stage":
             self._line(event.type)
         elif self._stages.current != before:
@@ -140,6 +144,24 @@ def show_all(events: Iterable["JobEvent"], view: JobView) -> "JobEvent | None":
 def _heard(data: Mapping[str, object]) -> str:
     start_s = data.get("start_s")
     return f"{clock(start_s) if isinstance(start_s, (int, float)) else ''}  {data.get('text') or '…'}"
+
+
+_WARNED = {
+    "audio_truncated": "the end of the recording is missing",
+    "audio_damaged": "a part of the recording could not be decoded",
+    "audio_longer_than_stated": "the recording is longer than its header says",
+    "recordings_joined": "the file holds several recordings",
+    "tracks_ignored": "further audio tracks were not transcribed",
+    "mix_cancelled": "the channels cancel each other: the loudest was taken",
+    "times_uncertain": "the recording's clock jumps: times are uncertain from there on",
+    "languages_differ": "more than one language is spoken",
+}
+"""In a few words, for a line of progress; the job has the whole sentence."""
+
+
+def _warned(data: Mapping[str, object]) -> str:
+    code, start_s = str(data.get("code")), data.get("start_s")
+    return f"{_WARNED.get(code, code)}{f' ({clock(start_s)})' if isinstance(start_s, (int, float)) else ''}"
 
 
 def _share(data: Mapping[str, object]) -> float | None:

@@ -40,6 +40,7 @@ class JobBody(TypedDict):
     versions: dict[str, Any] | None
     metrics: dict[str, Any] | None
     degraded: list[dict[str, str]]
+    warnings: NotRequired[list[dict[str, Any]]]
 
 
 class JobListBody(TypedDict):

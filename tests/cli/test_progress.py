@@ -1,8 +1,9 @@
 import io
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 
+from pipelines.domain.audio import WarningCode
 from pipelines.domain.job import JobEvent
 from pipelines.jobs.stages import STAGES
 from serve_app.cli import progress
@@ -85,3 +86,13 @@ def test_size() -> None:
     assert [size(value) for value in (0, 999, 1500, 486_000_000, 2.3e9, 4e12)] == [
         "0 B", "999 B", "2 kB", "486.0 MB", "2.3 GB", "4.0 TB",
     ]  # fmt: skip
+
+
+def test_warnings_are_said_in_a_few_words_for_every_code() -> None:
+    assert set(progress._WARNED) == set(get_args(WarningCode))
+    warned = JobEvent(id=5, type="warning", data={"code": "tracks_ignored", "start_s": None})
+    late = JobEvent(id=6, type="warning", data={"code": "audio_truncated", "start_s": 61.0})
+    for terminal in (True, False):
+        text = shown((*EVENTS[:4], warned, late, EVENTS[-1]), terminal=terminal)
+        assert "further audio tracks were not transcribed" in text
+        assert "the end of the recording is missing (01:01.0)" in text

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.audio.decode import PyavDecoder
-from pipelines.domain.audio import SAMPLE_RATE_HZ, Recording
+from pipelines.domain.audio import SAMPLE_RATE_HZ, AudioWarning, Recording
 from pipelines.domain.job import Upload
 from pipelines.domain.samples import Samples
 from pipelines.errors import (
@@ -33,7 +33,9 @@ def decoder(request: pytest.FixtureRequest) -> AudioDecoder:
     return made
 
 
-def decode(decoder: AudioDecoder, data: bytes, *, max_duration_s: float = DAY_S) -> tuple[Samples, tuple[str, ...]]:
+def decode(
+    decoder: AudioDecoder, data: bytes, *, max_duration_s: float = DAY_S
+) -> tuple[Samples, tuple[AudioWarning, ...]]:
     blocks = decoder.decode(io.BytesIO(data), max_duration_s=max_duration_s)
     try:
         parts = list(blocks)

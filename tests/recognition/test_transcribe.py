@@ -97,12 +97,31 @@ async def test_too_little_audio_is_refused_by_what_was_decoded() -> None:
 
 
 async def test_the_first_windows_vote_on_the_language_once() -> None:
-    transcriber = Polyglot(("de", 0.5), ("fr", 0.9), ("de", 0.6))
+    transcriber = Polyglot(("de", 0.5), ("fr", 0.9), ("de", 0.6), ("de", 0.9), ("nl", 0.8))
     report = await transcribe_recording(reader(await stored(5)), transcriber, KEY, OPTIONS)
-    assert transcriber.asked == [None, None, None, "de", "de", "de"], "windows in that language are decoded once"
-    assert sorted(transcriber.windows) == [0, 1, 1, 2, 3, 4]
+    assert transcriber.asked.count("de") == 2, "windows in that language are decoded once"
+    assert sorted(transcriber.windows) == [0, 1, 1, 2, 3, 4, 4]
     assert report.transcript.language == "de"
-    assert report.windows == 5
+    assert (report.windows, report.warnings) == (5, ())
+    assert {segment.language for segment in report.transcript.segments} == {None}
+
+
+async def test_a_window_in_another_language_is_written_in_it_and_said() -> None:
+    store = InMemoryArtifactStore()
+    said = [Utterance(start_s=30.0 * n + 1, end_s=30.0 * n + 21, text=f"number {n}", speaker=0) for n in range(5)]
+    await store.write(KEY, write_wav(said, duration_s=151.0))
+    transcriber = Polyglot(("en", 0.9), ("en", 0.9), ("en", 0.8), ("es", 0.95), ("es", 0.6))
+    report = await transcribe_recording(reader(store), transcriber, KEY, OPTIONS)
+    assert report.transcript.language == "en"
+    assert [segment.language for segment in report.transcript.segments] == [None, None, None, "es", None]
+    [warning] = report.warnings
+    assert warning.code == "languages_differ"
+    assert warning.start_s == pytest.approx(91.0, abs=1.0)
+    assert "English there is Spanish" in warning.message
+
+    fixed = Polyglot()
+    report = await transcribe_recording(reader(store), fixed, KEY, TranscriptionOptions(language="en"))
+    assert (set(fixed.asked), report.warnings) == ({"en"}, ())
 
 
 async def test_a_given_language_is_not_guessed() -> None:
@@ -201,12 +220,14 @@ async def test_an_interrupted_run_goes_on_after_the_last_window_that_was_heard_o
 
 async def test_a_resumed_run_keeps_its_language() -> None:
     store = await stored(WAVE_WINDOWS)
-    first = Polyglot(("de", 0.9), ("de", 0.9), ("de", 0.9))
+    first = Polyglot(*[("de", 0.9)] * WAVE_WINDOWS)
     await transcribe_recording(reader(store), first, KEY, OPTIONS, artifacts=store, prefix=PREFIX)
     longer = await stored(WAVE_WINDOWS + 3)
-    again = Polyglot()
-    await transcribe_recording(reader(longer), again, KEY, OPTIONS, artifacts=store, prefix=PREFIX)
-    assert again.asked == ["de"] * 3
+    unsure = [("fr", 0.7)] * (WAVE_WINDOWS + 3)
+    again = Polyglot(*unsure)
+    report = await transcribe_recording(reader(longer), again, KEY, OPTIONS, artifacts=store, prefix=PREFIX)
+    assert again.asked.count("de") == 3
+    assert report.transcript.language == "de"
 
 
 async def test_a_failure_stops_the_reader_and_leaves_nothing_running() -> None:

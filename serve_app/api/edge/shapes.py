@@ -1,7 +1,10 @@
 """What many answers of the API hold. Fields may be added, never renamed."""
 
+from collections.abc import Iterable
+
 from pydantic import BaseModel
 
+from pipelines.domain.audio import AudioWarning, WarningCode
 from pipelines.domain.encoding import to_plain
 from pipelines.domain.transcript import Segment, Transcript, Word
 
@@ -30,6 +33,20 @@ class DegradationBody(BaseModel):
     reason: str
 
 
+class WarningBody(BaseModel):
+    """Something about a recording that its owner should know, though it was transcribed."""
+
+    code: WarningCode
+    message: str
+    start_s: float | None
+    end_s: float | None
+
+
+def warning_bodies(warnings: Iterable[AudioWarning]) -> list[WarningBody]:
+    """Show warnings."""
+    return [WarningBody(**to_plain(warning)) for warning in warnings]
+
+
 class WordBody(BaseModel):
     """One word."""
 
@@ -52,6 +69,8 @@ class SegmentBody(BaseModel):
     text: str
     confidence: float | None
     words: list[WordBody]
+    language: str | None = None
+    """Where it is not the transcript's."""
 
 
 class TranscriptBody(BaseModel):

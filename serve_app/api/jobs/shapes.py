@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from pipelines.domain.answer import Answer
 from pipelines.domain.encoding import from_plain, to_plain
 from pipelines.domain.job import Job, JobKind, JobMetrics, JobResult
-from serve_app.api.edge.shapes import DegradationBody, ErrorDetail, job_path
+from serve_app.api.edge.shapes import DegradationBody, ErrorDetail, WarningBody, job_path, warning_bodies
 from serve_app.api.retrieval.chat_shapes import chat_body
 
 JobKindName = Literal["recording", "text", "chat", "reindex", "revision"]
@@ -31,6 +31,8 @@ class RecordingBody(BaseModel):
     sha256: str
     bytes: int
     duration_s: float | None = None
+    duration_estimated: bool = False
+    """Reckoned from size and bit rate, until it has been decoded."""
     container: str | None = None
     codec: str | None = None
     channels: int | None = None
@@ -108,6 +110,8 @@ class JobBody(BaseModel):
     stale: list[str] = []
     """Keys of `results` that were made of an older revision; `POST …/remake` makes them again."""
     degraded: list[DegradationBody]
+    warnings: list[WarningBody] = []
+    """What may be uncertain because of the recording itself."""
     links: JobLinks
 
 
@@ -149,6 +153,7 @@ def job_body(job: Job, result: JobResult | None = None) -> JobBody:
         revision=result.revision if result else None,
         stale=list(result.stale if result else ()),
         degraded=[DegradationBody(**to_plain(entry)) for entry in (result.degraded if result else ())],
+        warnings=warning_bodies(result.warnings if result else ()),
         links=_links(job),
     )
 

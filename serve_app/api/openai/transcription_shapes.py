@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pipelines.domain.speakers import Diarization
 from pipelines.domain.transcript import Segment, Task, TranscriptionReport, WindowTranscript, Word, language_name
 from pipelines.speakers.assign import assign_speakers
+from serve_app.api.edge.shapes import WarningBody, warning_bodies
 
 _LEAST_PROBABILITY = 1e-9
 _FRAMES_PER_S = 100
@@ -48,6 +49,8 @@ class TranscriptionBody(BaseModel):
     """Where ``include[]`` asks for them."""
     languages: list[SpokenLanguage] | None = None
     """Where ``languages[]`` says which there may be."""
+    warnings: list[WarningBody] | None = None
+    """Where something may be uncertain because of the recording itself."""
 
 
 class VerboseSegment(BaseModel):
@@ -111,6 +114,7 @@ def plain_body(report: TranscriptionReport, *, logprobs: bool = False, languages
         usage=_usage(report),
         logprobs=logprobs_of(transcript.segments) if logprobs else None,
         languages=spoken if languages else None,
+        warnings=warning_bodies(report.warnings) or None,
     )
 
 
@@ -142,6 +146,7 @@ def verbose_body(
         if "segment" in granularities
         else None,
         words=[_word(word) for word in words] if "word" in granularities else None,
+        warnings=warning_bodies(report.warnings) or None,
     )
 
 
@@ -169,6 +174,7 @@ def diarized_body(
             )
             for segment in attributed.segments
         ],
+        warnings=warning_bodies(report.warnings) or None,
     )
 
 

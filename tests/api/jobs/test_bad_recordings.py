@@ -1,16 +1,24 @@
 """Recordings that are broken, absurd or empty, over HTTP: a clear answer, or a job that ends."""
 
+import io
+import wave
+from typing import Any
+
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from pipelines.audio.decode import PyavDecoder
+from pipelines.domain.job import Upload
 from pipelines.fakes.scripted_speech import Utterance, write_wav
 from serve_app.settings import Settings
 from tests.api.conftest import BuildWorld, World
 from tests.api.forms import submit
-from tests.api.jobs.test_jobs import ended
-from tests.audio.containers import CODECS, encoded, video_without_audio, wav_header
+from tests.api.jobs.test_jobs import ended, submitted
+from tests.audio.containers import CODECS, Track, encoded, muxed, video_without_audio, wav_header
 
+UPLOAD = Upload(filename="a", sha256="", bytes=0, artifact="a/b/c")
 WAV = write_wav((Utterance(start_s=0.5, end_s=1.5, text="hello"),))
 
 
@@ -98,3 +106,57 @@ async def test_any_damage_to_a_recording_is_an_answer_of_ours(
     if response.status_code == 202:
         await idle.client.delete(response.json()["links"]["self"], params={"erase": "true"})
     assert idle.stored == []
+
+
+def in_opposite_phase(wav: bytes) -> bytes:
+    """Return the recording as two channels that cancel each other."""
+    samples = np.frombuffer(wav[44:], dtype="<i2")
+    both = np.stack([samples, -samples], axis=1).astype("<i2")
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(2)
+        writer.setsampwidth(2)
+        writer.setframerate(16_000)
+        writer.writeframes(both.tobytes())
+    return file.getvalue()
+
+
+async def test_what_is_uncertain_stands_in_the_job_and_in_an_event(world: World, wav: bytes) -> None:
+    job = await submitted(world.client, in_opposite_phase(wav))
+    done = await ended(world.client, job)
+    assert done["results"]["raw_transcript"] == "the exam is in june and who will grade it"
+    [warning] = done["warnings"]
+    assert (warning["code"], warning["start_s"]) == ("mix_cancelled", 0.0)
+    assert "opposite phase" in warning["message"]
+    events = (await world.client.get(job["links"]["events"])).text
+    assert events.count("event: warning") == 1
+    assert '"code": "mix_cancelled"' in events
+
+
+@pytest.mark.parametrize("form", ["json", "verbose_json", "diarized_json"])
+async def test_transcriptions_say_it_too(world: World, wav: bytes, form: str) -> None:
+    async def ask(recording: bytes) -> Any:
+        fields = {"model": "scripted", "response_format": form}
+        answer = await world.client.post("/v1/audio/transcriptions", files={"file": ("a.wav", recording)}, data=fields)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    assert [entry["code"] for entry in (await ask(in_opposite_phase(wav)))["warnings"]] == ["mix_cancelled"]
+    assert (await ask(wav)).get("warnings") is None
+
+
+async def test_an_estimated_duration_refuses_nothing_and_is_replaced(build: BuildWorld) -> None:
+    # Digital silence, then a tone: by the first bit rate, FFmpeg takes the whole for many times as long.
+    noise = np.random.default_rng(0).normal(0, 6_000, 30 * 48_000).astype(np.int16)
+    samples = np.concatenate([np.zeros(2 * 48_000, np.int16), noise])[:, None]
+    recording = muxed("adts", [Track("aac", [(0.0, samples)])])
+    estimated_s = PyavDecoder().probe(io.BytesIO(recording), UPLOAD).duration_s
+    assert estimated_s is not None
+    assert estimated_s > 60.0
+    world = await build(Settings(limits={"recording_hours": 60.0 / 3600.0}))
+    job = await submitted(world.client, recording)
+    assert job["recording"]["duration_estimated"] is False  # nothing is said of it yet
+    done = await ended(world.client, job)
+    assert done["status"] == "succeeded"
+    assert done["recording"]["duration_s"] == pytest.approx(32.0, abs=0.2)
+    assert done["recording"]["duration_estimated"] is False

@@ -12,7 +12,7 @@ async def test_json_has_every_key_of_the_contract(world: World, wav: bytes) -> N
 
     assert (body["language"], body["duration_s"]) == ("en", 4.5)
     first = body["segments"][0]
-    assert set(first) == {"id", "start_s", "end_s", "speaker", "text", "confidence", "words"}
+    assert set(first) == {"id", "start_s", "end_s", "speaker", "text", "confidence", "words", "language"}
     assert (first["id"], first["speaker"], first["text"]) == (0, "SPEAKER_00", "the exam is in june")
     assert set(first["words"][0]) == {"text", "start_s", "end_s", "speaker", "confidence", "aligned"}
 
