@@ -9,8 +9,9 @@ from typing import BinaryIO
 
 import numpy as np
 
+from pipelines.audio.waveform import measure_waveform
 from pipelines.audio.windows import read_windows
-from pipelines.domain.audio import LEAD_S, SAMPLE_RATE_HZ, AudioExtent, Recording, Window, WindowingOptions
+from pipelines.domain.audio import LEAD_S, SAMPLE_RATE_HZ, AudioExtent, Recording, Waveform, Window, WindowingOptions
 from pipelines.domain.job import Upload
 from pipelines.domain.samples import Samples
 from pipelines.ports.audio import AudioDecoder, SpeechDetector
@@ -65,6 +66,15 @@ class LocalReader:
     async def samples(self, artifact: str, *, max_duration_s: float, lead: Sequence[str] = ()) -> Samples:
         """Return the whole recording, int16, shape ``(n,)``: 115 MB an hour; see RecordingReader.samples."""
         return await asyncio.to_thread(partial(read_samples, self._open, self._decoder, artifact, max_duration_s, lead))
+
+    async def waveform(self, artifact: str, *, max_duration_s: float) -> Waveform:
+        """Return the recording's peaks; see RecordingReader.waveform."""
+
+        def measure() -> Waveform:
+            with self._open(artifact) as source:
+                return measure_waveform(self._decoder, source, max_duration_s=max_duration_s)
+
+        return await asyncio.to_thread(measure)
 
 
 def read_samples(

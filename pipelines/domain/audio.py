@@ -131,3 +131,13 @@ class AudioExtent:
     """Seconds in which speech was detected."""
     warnings: tuple[AudioWarning, ...] = ()
     """What was wrong with the container but did not stop decoding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waveform:
+    """How loud a recording is over its length, for a player to draw."""
+
+    duration_s: float
+    """As decoded."""
+    peaks: tuple[int, ...]
+    """The largest absolute sample of each of equally long stretches, in percent of full scale; a few thousand."""

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 from typing import BinaryIO, Protocol
 
-from pipelines.domain.audio import AudioExtent, AudioWarning, Recording, TimeSpan, Window, WindowingOptions
+from pipelines.domain.audio import AudioExtent, AudioWarning, Recording, TimeSpan, Waveform, Window, WindowingOptions
 from pipelines.domain.job import Upload
 from pipelines.domain.samples import Samples
 
@@ -94,4 +94,8 @@ class RecordingReader(Protocol):
 
         Before it come the recordings ``lead``, each filled with silence to LEAD_S.
         """
+        ...
+
+    async def waveform(self, artifact: str, *, max_duration_s: float) -> Waveform:
+        """Decode the recording for its peaks alone, in constant memory. Raises as AudioDecoder.decode does."""
         ...

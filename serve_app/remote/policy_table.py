@@ -113,8 +113,11 @@ def policy_table(own: ResilienceSettings) -> Mapping[type, Rules]:
         RecordingReader: {
             "probe": read,
             "windows": replace(read, limits=reading_limits),
-            "samples": replace(
-                read, extra_timeout_s=lambda _, *, max_duration_s, **__: _READING_S_PER_AUDIO_S * max_duration_s
+            **dict.fromkeys(
+                ("samples", "waveform"),
+                replace(
+                    read, extra_timeout_s=lambda _, *, max_duration_s, **__: _READING_S_PER_AUDIO_S * max_duration_s
+                ),
             ),
         },
         PassageStore: {

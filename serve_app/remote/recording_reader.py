@@ -9,7 +9,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError, WorkerCrashedError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pipelines.domain.audio import AudioExtent, Recording, Window, WindowingOptions
+from pipelines.domain.audio import AudioExtent, Recording, Waveform, Window, WindowingOptions
 from pipelines.domain.job import Upload
 from pipelines.errors import AudioDamaged, DependencyError
 from serve_app.remote import recording_tasks
@@ -63,6 +63,13 @@ class TaskRecordingReader:
         samples, count = task.remote(self._artifacts, artifact, max_duration_s, tuple(lead))
         await _result_of(count)
         return samples
+
+    async def waveform(self, artifact: str, *, max_duration_s: float) -> Waveform:
+        """Return the peaks that a task has measured."""
+        waveform: Waveform = await _result_of(
+            recording_tasks.recording_waveform.remote(self._artifacts, artifact, max_duration_s)
+        )
+        return waveform
 
 
 async def _result_of(task: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 import ray
 
-from pipelines.domain.audio import AudioExtent, Recording, Window, WindowingOptions
+from pipelines.domain.audio import AudioExtent, Recording, Waveform, Window, WindowingOptions
 from pipelines.domain.job import Upload
 from pipelines.domain.samples import Samples
 from pipelines.fakes.models import FakeSpeechDetector
@@ -93,3 +93,14 @@ def whole_recording(
 
     samples = read_samples(FsspecArtifactStore(artifacts).open, PyavDecoder(), artifact, max_duration_s, lead)
     return samples, len(samples)
+
+
+@ray.remote(num_cpus=READING_CPUS, max_retries=2)
+def recording_waveform(artifacts: str, artifact: str, max_duration_s: float) -> Waveform:
+    """Decode a recording for its peaks."""
+    from pipelines.audio.decode import PyavDecoder
+    from pipelines.audio.waveform import measure_waveform
+    from pipelines.stores.artifacts import FsspecArtifactStore
+
+    with FsspecArtifactStore(artifacts).open(artifact) as source:
+        return measure_waveform(PyavDecoder(), source, max_duration_s=max_duration_s)

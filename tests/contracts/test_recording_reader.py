@@ -154,6 +154,16 @@ async def test_the_whole_recording_can_be_had_at_once(reader: RecordingReader) -
         await reader.samples(KEY, max_duration_s=51.0)
 
 
+async def test_peaks_show_where_somebody_speaks(reader: RecordingReader) -> None:
+    waveform = await reader.waveform(KEY, max_duration_s=60.0)
+    samples = np.abs(write_samples(SAID, duration_s=52.0).astype(np.int32))
+    assert (waveform.duration_s, len(waveform.peaks)) == (52.0, 5200)
+    loudest = samples.reshape(5200, -1).max(axis=1)
+    assert list(waveform.peaks) == np.ceil(loudest * 100 / 32_768).astype(int).tolist()
+    with pytest.raises(TooLarge):
+        await reader.waveform(KEY, max_duration_s=51.0)
+
+
 class Tasks:
     """Stands in for the task that probes; writes down the process of each run, and does what it is told."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.domain.audio import AudioExtent, Recording, Window, WindowingOptions
+from pipelines.domain.audio import AudioExtent, Recording, Waveform, Window, WindowingOptions
 from pipelines.domain.job import JobResult, NewJob, Upload
 from pipelines.domain.model import AsrInfo
 from pipelines.domain.transcript import TranscriptionOptions, WindowTranscript
@@ -274,6 +274,9 @@ class WindowReader:
         yield AudioExtent(duration_s=30.0 * self._windows, speech_s=0.0)
 
     async def samples(self, artifact: str, *, max_duration_s: float, lead: Sequence[str] = ()) -> object:
+        raise NotImplementedError
+
+    async def waveform(self, artifact: str, *, max_duration_s: float) -> Waveform:
         raise NotImplementedError
 
 

@@ -5,11 +5,14 @@ from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Header
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from pipelines.domain.audio import Waveform
 from pipelines.domain.job import Upload
 from pipelines.errors import NotFound
+from pipelines.jobs.artifacts import artifact_key, made_once
 from pipelines.jobs.result import require_recording
 from pipelines.ports.artifacts import ArtifactStore
 from serve_app.api.edge.authentication import JobReader
@@ -68,6 +71,31 @@ async def job_audio(
         refusal.headers["content-range"] = f"bytes */{size}"
         return refusal
     return await _stream(services.artifacts, upload.artifact, part, size, headers)
+
+
+class WaveformBody(BaseModel):
+    """How loud a recording is over its length."""
+
+    duration_s: float
+    peaks: list[int] = Field(description="Largest absolute sample of equally long stretches, in percent of full scale.")
+
+
+@router.get("/v1/jobs/{job_id}/waveform", summary="Peaks for a player", responses=error_answers(404))
+async def job_waveform(job_id: JobId, caller: JobReader, services: ServicesOf, response: Response) -> WaveformBody:
+    """Give at most 8,192 peaks, whatever the length; they are measured when they are first asked for."""
+    job = await services.jobs.get(caller.tenant, job_id)
+    require_recording(job)
+    if await services.artifacts.size(job.upload.artifact) is None:
+        raise NotFound("the recording of this job is gone", "job_id")
+    limit_s = services.settings.limits.recording_hours * 3600
+    waveform = await made_once(
+        services.artifacts,
+        artifact_key(caller.tenant, job_id, "waveform"),
+        Waveform,
+        lambda: services.reader.waveform(job.upload.artifact, max_duration_s=limit_s),
+    )
+    response.headers["cache-control"] = "private, max-age=3600"
+    return WaveformBody(duration_s=waveform.duration_s, peaks=list(waveform.peaks))
 
 
 async def _stream(

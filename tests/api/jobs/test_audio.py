@@ -104,3 +104,20 @@ async def test_over_a_real_server(job: tuple[World, Any], wav: bytes) -> None:
     assert whole.content == wav
     assert (part.status_code, part.content) == (206, wav[44:1044])
     assert (head.status_code, head.content) == (405, b"")
+
+
+async def test_peaks_are_measured_once(job: tuple[World, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    world, body = job
+    address = f"{body['links']['self']}/waveform"
+    first = await world.client.get(address)
+    assert (first.status_code, first.json()["duration_s"], len(first.json()["peaks"])) == (200, 4.5, 450)
+    assert max(first.json()["peaks"]) > min(first.json()["peaks"])
+    monkeypatch.setattr(world.services.reader, "waveform", None)
+    assert (await world.client.get(address)).json() == first.json()
+
+
+async def test_what_is_gone_has_no_peaks(job: tuple[World, Any]) -> None:
+    world, body = job
+    await world.artifacts.delete_tree(f"default/{body['id']}")
+    response = await world.client.get(f"{body['links']['self']}/waveform")
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
