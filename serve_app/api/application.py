@@ -20,7 +20,7 @@ from serve_app.api.edge.middleware import BodyLimitMiddleware, EdgeMiddleware
 from serve_app.api.edge.uploads import UploadGate
 from serve_app.api.jobs import audio as recordings
 from serve_app.api.jobs import events as job_events
-from serve_app.api.jobs import jobs, revisions, transcripts
+from serve_app.api.jobs import imports, jobs, revisions, transcripts
 from serve_app.api.openai import chat as completions
 from serve_app.api.openai import embeddings, models, transcriptions
 from serve_app.api.operation import health
@@ -31,8 +31,8 @@ from serve_app.services import Services
 
 UPLOAD_PATHS = frozenset(
     {
-        "/v1/jobs", "/v1/audio/transcriptions", "/v1/audio/translations", "/v1/process", "/api/v1/ingest",
-        "/audio/process", "/whisper/transcribe",
+        "/v1/jobs", "/v1/transcripts", "/v1/audio/transcriptions", "/v1/audio/translations", "/v1/process",
+        "/api/v1/ingest", "/audio/process", "/whisper/transcribe",
     }
 )  # fmt: skip
 TEXT_PATHS = frozenset({"/translate", "/ner/extract", "/classifier/classify", "/summarizer/summarize", "/qa/evaluate"})
@@ -44,7 +44,7 @@ _BYTES_PER_CHARACTER = 6
 _COMPAT = (maie, audio_rag, queued_rag, helpline)
 """The four systems' own routes: their errors are ``{"detail": …}``."""
 _RESOURCES = (
-    jobs, job_events, transcripts, revisions, recordings, search, collections, chat, text_skills, templates,
+    jobs, imports, job_events, transcripts, revisions, recordings, search, collections, chat, text_skills, templates,
     transcriptions, completions, embeddings, models, health, *_COMPAT,
 )  # fmt: skip
 

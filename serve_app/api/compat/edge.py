@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pipelines.domain.job import JobRequest
 from pipelines.errors import InvalidRequest
 from serve_app.api.edge.documentation import error_answers
+from serve_app.api.edge.forms import FormShape
 from serve_app.api.jobs.fields import LISTS
 from serve_app.api.jobs.submission import JobForm
 
@@ -99,4 +100,4 @@ def job_form(
         if seen and name not in LISTS:
             raise InvalidRequest(f"{name} is given more than once", name)
 
-    return JobForm(check_field=check, parse=parse, file_field=file_field)
+    return JobForm(check_field=check, parse=parse, shape=FormShape(file=file_field))

@@ -19,6 +19,7 @@ from pipelines.language.understand import apply_skill, check_skill
 from serve_app.api.compat.edge import FormValues, detail_answers, job_form
 from serve_app.api.edge.authentication import AnyCaller, InferenceCaller, JobReader, JobWriter
 from serve_app.api.edge.documentation import form_body
+from serve_app.api.edge.forms import FormShape
 from serve_app.api.edge.requests import RequestBody, ServicesOf, while_connected
 from serve_app.api.edge.shapes import SegmentBody, transcript_body
 from serve_app.api.edge.uploads import scratch_folder, take_upload
@@ -321,7 +322,7 @@ async def transcribe(request: Request, caller: InferenceCaller, services: Servic
     check = job_form(TranscribeFields, parse_job_fields).check_field
     folder = f"{caller.tenant}/requests/{uuid.uuid4()}"
     async with scratch_folder(services.artifacts, folder):
-        form = await take_upload(request, services, folder, check, file_field="audio")
+        form = await take_upload(request, services, folder, check, shape=FormShape(file="audio"))
         language = [text for text in form.values.get("language", ()) if text.lower() != "auto"] or [""]
         model = (await services.transcriber.info()).name
         fields = parse_transcription_fields({"model": [model], "language": language})

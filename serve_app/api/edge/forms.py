@@ -10,7 +10,6 @@ from serve_app.api.edge.multipart import PART_END, PartEnd, PartEvent, PartHead
 
 MAX_FIELD_BYTES = 65_536
 MAX_PARTS = 200
-NO_LONG_FIELDS: Mapping[str, int] = {}
 
 FileT = TypeVar("FileT")
 FieldCheck = Callable[[str, int], None]
@@ -23,8 +22,32 @@ FileSink = Callable[[PartHead, AsyncIterator[bytes]], Awaitable[FileT]]
 class Form(Generic[FileT]):
     """What a form held; values in the order in which they came."""
 
-    file: FileT
+    files: list[FileT] = field(default_factory=list)
+    """One, or none where none is needed."""
     values: dict[str, list[str]] = field(default_factory=dict)
+    filenames: dict[str, str] = field(default_factory=dict)
+    """Of fields that came as files."""
+
+    @property
+    def file(self) -> FileT:
+        """The file."""
+        return self.files[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormShape:
+    """Which part of a form is its file, and which fields are more than a line of text."""
+
+    file: str = "file"
+    needed: bool = True
+    """False: the file may be left out."""
+    long_fields: Mapping[str, int] = field(default_factory=dict)
+    """Fields that may have more bytes than ``MAX_FIELD_BYTES``, and how many."""
+    text_files: frozenset[str] = frozenset()
+    """Fields that may come as files: text is read from them all the same."""
+
+
+ONE_FILE = FormShape()
 
 
 async def read_form(
@@ -32,18 +55,14 @@ async def read_form(
     *,
     check_field: FieldCheck,
     accept_file: FileSink[FileT],
-    file_field: str = "file",
-    long_fields: Mapping[str, int] = NO_LONG_FIELDS,
+    shape: FormShape = ONE_FILE,
 ) -> Form[FileT]:
-    """Read a form whose file is called ``file_field``; fields may come before and after it.
-
-    ``long_fields``: which may have more bytes than ``MAX_FIELD_BYTES``, and how many.
+    """Read a form; its fields may come before and after its file.
 
     Raises InvalidRequest (no file, two files, a field that is a file or the other way round), TooLarge (a field, or
     the number of parts), and whatever the checks and ``accept_file`` raise. ``parts`` is closed in any case.
     """
-    files: list[FileT] = []
-    values: dict[str, list[str]] = {}
+    form: Form[FileT] = Form()
     count = 0
     async with aclosing(parts):
         async for event in parts:
@@ -51,13 +70,13 @@ async def read_form(
             count += 1
             if count > MAX_PARTS:
                 raise TooLarge(f"the form has more than {MAX_PARTS} parts")
-            if event.name == file_field:
-                files.append(await _take_file(event, parts, accept_file, before=len(files)))
+            if event.name == shape.file:
+                form.files.append(await _take_file(event, parts, accept_file, before=len(form.files)))
             else:
-                await _take_field(event, parts, check_field, values, long_fields.get(event.name, MAX_FIELD_BYTES))
-    if not files:
-        raise InvalidRequest(f"the form holds no file called {file_field}", file_field)
-    return Form(file=files[0], values=values)
+                await _take_field(event, parts, check_field, form, shape)
+    if shape.needed and not form.files:
+        raise InvalidRequest(f"the form holds no file called {shape.file}", shape.file)
+    return form
 
 
 async def _take_file(
@@ -75,19 +94,22 @@ async def _take_field(
     head: PartHead,
     parts: AsyncGenerator[PartEvent, None],
     check: FieldCheck,
-    values: dict[str, list[str]],
-    limit_bytes: int,
+    form: Form[FileT],
+    shape: FormShape,
 ) -> None:
-    check(head.name, len(values.get(head.name, ())))
+    check(head.name, len(form.values.get(head.name, ())))
     if head.filename is not None:
-        raise InvalidRequest(f"{head.name} must not be a file", head.name)
+        if head.name not in shape.text_files:
+            raise InvalidRequest(f"{head.name} must not be a file", head.name)
+        form.filenames[head.name] = head.filename
+    limit_bytes = shape.long_fields.get(head.name, MAX_FIELD_BYTES)
     value = bytearray()
     async with aclosing(_content(parts)) as content:
         async for chunk in content:
             value += chunk
             if len(value) > limit_bytes:
                 raise TooLarge(f"{head.name} is longer than {limit_bytes:,} bytes", head.name)
-    values.setdefault(head.name, []).append(_text(value, head.name))
+    form.values.setdefault(head.name, []).append(_text(value, head.name))
 
 
 async def _content(parts: AsyncGenerator[PartEvent, None]) -> AsyncGenerator[bytes, None]:

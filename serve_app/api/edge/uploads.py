@@ -6,7 +6,7 @@ import math
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from pipelines.domain.job import Upload
 from pipelines.errors import RayScribeError, TooLarge, TooManyUploads, UnsupportedMedia
 from pipelines.ports.artifacts import ArtifactStore
 from serve_app.api.edge.errors import BodyStalled, UploadTooSlow
-from serve_app.api.edge.forms import NO_LONG_FIELDS, FieldCheck, Form, read_form
+from serve_app.api.edge.forms import ONE_FILE, FieldCheck, Form, FormShape, read_form
 from serve_app.api.edge.multipart import PartHead, read_parts
 from serve_app.services import Services
 from serve_app.settings import LimitSettings, Settings
@@ -127,29 +127,25 @@ async def take_upload(
     folder: str,
     check_field: FieldCheck,
     *,
-    file_field: str = "file",
-    long_fields: Mapping[str, int] = NO_LONG_FIELDS,
+    shape: FormShape = ONE_FILE,
+    limit_bytes: int | None = None,
 ) -> Form[Upload]:
     """Read the request's form, spooling its file below ``folder``, which stays the caller's to remove.
+
+    ``limit_bytes``: of the file; None: what a recording may have.
 
     Raises TooManyUploads before a byte is read, and as read_form and Spool.accept do, and BodyStalled, UploadTooSlow.
     """
     gate: UploadGate = request.app.state.uploads
     limits = services.settings.limits
-    spool = Spool(services.artifacts, folder, limits.upload_bytes)
+    spool = Spool(services.artifacts, folder, limit_bytes or limits.upload_bytes)
     outcome = "gone"
     try:
         with gate.admit(request.state.caller.tenant, share=_share(services.settings)):
             parts = read_parts(_body(request, limits), request.headers.get("content-type", ""))
-            form = await read_form(
-                parts,
-                check_field=check_field,
-                accept_file=spool.accept,
-                file_field=file_field,
-                long_fields=long_fields,
-            )
+            form = await read_form(parts, check_field=check_field, accept_file=spool.accept, shape=shape)
         outcome = "received"
-        services.metrics.count("upload_bytes", form.file.bytes)
+        services.metrics.count("upload_bytes", sum(file.bytes for file in form.files))
         return form
     except RayScribeError as error:
         outcome = error.code

@@ -12,12 +12,12 @@ from pydantic import Field
 from starlette.responses import JSONResponse
 
 from pipelines.domain.job import Job, JobKind, JobRequest, NewJob, Priority, Upload
-from pipelines.errors import InvalidRequest, JobStoreUnavailable, NotAvailable, RayScribeError
-from pipelines.jobs.features import offered_features
+from pipelines.errors import InvalidRequest, JobStoreUnavailable, NotAvailable, NotFound, RayScribeError
+from pipelines.jobs.features import check_features, offered_features
 from pipelines.jobs.submit import keep_request, new_job_id, new_request_job, submit_job
 from pipelines.language.understand import check_text_features, understanding_request
 from serve_app.api.edge.authentication import Caller, require_scope
-from serve_app.api.edge.forms import FieldCheck
+from serve_app.api.edge.forms import ONE_FILE, FieldCheck, FormShape
 from serve_app.api.edge.requests import RequestBody
 from serve_app.api.edge.uploads import Scratch, scratch_folder, take_upload
 from serve_app.api.jobs.shapes import JobBody, job_body
@@ -34,7 +34,7 @@ class JobForm:
     check_field: FieldCheck
     parse: Callable[[Mapping[str, Sequence[str]]], JobRequest]
     """Raises InvalidRequest, NotAvailable."""
-    file_field: str = "file"
+    shape: FormShape = ONE_FILE
 
 
 async def submit_upload(
@@ -48,7 +48,7 @@ async def submit_upload(
     # A folder of its own: a repeat under the same idempotency key must not overwrite the first one's recording.
     folder = f"{tenant}/{job_id}/upload-{secrets.token_hex(8)}"
     async with scratch_folder(services.artifacts, folder) as scratch:
-        taken = await take_upload(request, services, folder, form.check_field, file_field=form.file_field)
+        taken = await take_upload(request, services, folder, form.check_field, shape=form.shape)
         asked = form.parse(taken.values)
         return await acknowledge(services, tenant, job_id, asked, taken.file, scratch)
 
@@ -73,6 +73,40 @@ async def acknowledge(
         offered=offered_features(present_ports(services)),
     )
     return await _to_the_end(_enqueue(services, tenant, job_id, upload, scratch, enqueuing))
+
+
+async def acknowledge_made(
+    services: Services,
+    job: NewJob,
+    scratch: Scratch,
+    records: Mapping[str, bytes],
+) -> Job:
+    """Enqueue a recording's job some of whose work is done: ``records`` are artifacts, by their names in its folder.
+
+    Its stages find them, and do the rest. What is not acknowledged leaves nothing behind; a job that is there already
+    keeps what it has. Raises as check_features, check_text_features and acknowledge_request do.
+    """
+    check_features(job.request, offered_features(present_ports(services)))
+    await _check_models(services, job.request)
+    folder = f"{job.tenant}/{job.job_id}"
+    if await _is_there(services, job):
+        return await acknowledge_request(services, job, scratch)
+    try:
+        for name, data in records.items():
+            await services.artifacts.write(f"{folder}/{name}", data)
+        return await acknowledge_request(services, job, scratch)
+    except BaseException:
+        if not await _is_there(services, job):
+            await _to_the_end(services.artifacts.delete_tree(folder))
+        raise
+
+
+async def _is_there(services: Services, job: NewJob) -> bool:
+    try:
+        await services.jobs.get(job.tenant, job.job_id)
+    except NotFound:
+        return False
+    return True
 
 
 async def acknowledge_request(services: Services, job: NewJob, scratch: Scratch) -> Job:
@@ -118,8 +152,9 @@ async def _written_all_the_same(
 
 
 async def _restore(services: Services, job: Job, upload: Upload) -> None:
-    """Give a job what was received back, if it lost it: the repeat has brought the same bytes."""
-    if await services.artifacts.size(job.upload.artifact) is None:
+    """Give a job what was received back, if it lost it: the repeat has brought the same bytes (if there are any)."""
+    sizes = [await services.artifacts.size(artifact) for artifact in (job.upload.artifact, upload.artifact)]
+    if sizes[0] is None and sizes[1] is not None:
         async with aclosing(services.artifacts.read_range(upload.artifact, 0, upload.bytes)) as chunks:
             await services.artifacts.write_stream(job.upload.artifact, chunks)
 

@@ -12,6 +12,7 @@ from pipelines.domain.audio import WindowingOptions
 from pipelines.domain.transcript import Task, TranscriptionOptions
 from pipelines.errors import InvalidRequest
 from pipelines.speakers.references import check_references
+from serve_app.api.edge.forms import FormShape
 from serve_app.api.jobs.fields import LANGUAGE_PATTERN, first_problem
 
 ResponseFormat = Literal["json", "text", "srt", "vtt", "verbose_json", "diarized_json"]
@@ -26,7 +27,9 @@ _LISTS = frozenset(
 )  # fmt: skip
 MAX_REFERENCE_BYTES = 4_000_000
 """Of one data URL: ten seconds of stereo at 48 kHz and 24 bit, in base64."""
-LONG_FIELDS = dict.fromkeys(("known_speaker_references", "known_speaker_references[]"), MAX_REFERENCE_BYTES)
+FORM_SHAPE = FormShape(
+    long_fields=dict.fromkeys(("known_speaker_references", "known_speaker_references[]"), MAX_REFERENCE_BYTES)
+)
 _MOST_KEYWORD_CHARACTERS = 600
 """Of all keywords together: what Whisper's prompt has room for."""
 

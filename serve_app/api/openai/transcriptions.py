@@ -28,7 +28,7 @@ from serve_app.api.edge.streaming import EventStreamResponse, ServerSentEvent, s
 from serve_app.api.edge.uploads import scratch_folder, take_upload
 from serve_app.api.jobs.transcripts import MEDIA_TYPES
 from serve_app.api.openai.transcription_fields import (
-    LONG_FIELDS,
+    FORM_SHAPE,
     TranscriptionFields,
     check_field_name,
     parse_transcription_fields,
@@ -210,7 +210,7 @@ async def _answer(request: Request, services: Services, tenant: str, task: Task)
 
 
 async def _receive(request: Request, services: Services, folder: str, task: Task) -> TranscriptionWork:
-    form = await take_upload(request, services, folder, check_field_name, long_fields=LONG_FIELDS)
+    form = await take_upload(request, services, folder, check_field_name, shape=FORM_SHAPE)
     return await prepare_work(services, form.file, parse_transcription_fields(form.values), task)
 
 
