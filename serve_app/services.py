@@ -8,6 +8,7 @@ from typing import Protocol
 from ray import serve
 
 from pipelines.language.ports import LanguagePorts
+from pipelines.ports.accounts import AccountStore
 from pipelines.ports.artifacts import ArtifactStore
 from pipelines.ports.audio import RecordingReader
 from pipelines.ports.jobs import JobQueue
@@ -52,6 +53,7 @@ class Services:
     settings: Settings
     artifacts: ArtifactStore
     jobs: JobQueue
+    accounts: AccountStore
     reader: RecordingReader
     transcriber: Transcriber
     diarizer: Diarizer

@@ -8,7 +8,7 @@ environment.
 import sys
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -16,8 +16,12 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pipelines.retrieval.ports import MAX_QUERY_CHARACTERS
 
 Profile = Literal["local", "gpu", "production"]
-Scope = Literal["jobs:write", "jobs:read", "search", "chat", "inference", "admin"]
-ALL_SCOPES: tuple[Scope, ...] = ("jobs:write", "jobs:read", "search", "chat", "inference", "admin")
+Scope = Literal[
+    "jobs:write", "jobs:read", "search", "chat", "inference", "calls", "speakers", "webhooks", "admin", "operator"
+]
+ALL_SCOPES: tuple[Scope, ...] = get_args(Scope)
+TENANT_SCOPES: tuple[Scope, ...] = tuple(scope for scope in ALL_SCOPES if scope != "operator")
+"""All that concerns one tenant alone."""
 SHIPPED_FOLDER = Path(__file__).resolve().parent.parent
 
 
@@ -44,6 +48,10 @@ class DataSettings(Section):
     """URL of a Qdrant server; None: Qdrant inside this application, in the data folder (up to 100,000 passages)."""
     qdrant_api_key: str | None = None
     """Of that server; best set by ``RAYSCRIBE_DATA__QDRANT_API_KEY``."""
+    redis_url: str | None = None
+    """``redis://…``, where all ingress replicas count requests together; None: each counts its own."""
+    audit_log: Path | None = None
+    """A file to which is appended who read, changed and erased what, as lines of JSON; None: the application's log."""
     models_folder: Path | None = None
     """Where downloaded models are; None: ``models/`` in the data folder."""
     environment_models_folder: Path = Path(sys.prefix) / "models"
@@ -87,13 +95,22 @@ class ApiKey(Section):
     """SHA-256 of the key in hexadecimal (``printf %s KEY | sha256sum``)."""
     tenant: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
     """Whose data the key reaches; it stands in every path, collection, partition and query."""
-    scopes: tuple[Scope, ...] = ALL_SCOPES
-    """What the key may do; all of it, unless said otherwise."""
+    scopes: tuple[Scope, ...] = TENANT_SCOPES
+    """What the key may do; unless said otherwise, everything within its tenant: ``operator`` (the installation, and
+    the keys of all tenants) must be named."""
 
 
 class LimitSettings(Section):
     """Where a request is refused, instead of making everything slow. Retry-After is measured, not configured."""
 
+    requests_per_minute: int | None = Field(default=None, gt=0)
+    """Of one key; 429 ``rate_limit_exceeded`` above it. None: no limit, for this one and the next three."""
+    requests_per_minute_per_tenant: int | None = Field(default=None, gt=0)
+    """Of all keys of one tenant."""
+    audio_minutes_per_day: float | None = Field(default=None, gt=0)
+    """Of one tenant (UTC days); 429 ``quota_exceeded`` once recordings of that length are done."""
+    tokens_per_day: int | None = Field(default=None, gt=0)
+    """Of one tenant, in and out of the language model."""
     upload_bytes: int = Field(default=500_000_000, gt=0)
     """413 above it, from Content-Length before a byte is read, else as soon as it is passed."""
     concurrent_uploads: int = Field(default=8, gt=0)
@@ -324,7 +341,10 @@ class Settings(BaseSettings):
     """``local``: no keys, loopback only. ``gpu`` and ``production`` refuse to start without keys."""
     data: DataSettings = DataSettings()
     keys: tuple[ApiKey, ...] = ()
-    """Who may call. Empty: nobody needs a key (``local`` only); as JSON in ``RAYSCRIBE_KEYS``."""
+    """Who may call first; those keys make further ones (``/v1/keys``), which stand in the job database. Empty: nobody
+    needs a key (``local`` only); as JSON in ``RAYSCRIBE_KEYS``."""
+    trusted_hosts: tuple[str, ...] = ()
+    """Where nobody needs a key: names beside this machine's own (``localhost``, 127.0.0.1) that it may be asked by."""
     limits: LimitSettings = LimitSettings()
     resilience: ResilienceSettings = ResilienceSettings()
     audio: AudioSettings = AudioSettings()

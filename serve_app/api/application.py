@@ -10,13 +10,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pipelines import __version__
+from pipelines.domain.template import Skill
 from pipelines.errors import RayScribeError
+from serve_app.api.access import keys, usage
 from serve_app.api.compat import audio_rag, helpline, maie, queued_rag
 from serve_app.api.compat.edge import DetailErrors
-from serve_app.api.edge.authentication import AuthenticationMiddleware
+from serve_app.api.edge.audit import AuditLog
+from serve_app.api.edge.authentication import AuthenticationMiddleware, KeyRing
 from serve_app.api.edge.documentation import DESCRIPTION, TITLE
 from serve_app.api.edge.errors import error_response
+from serve_app.api.edge.limits import LimitMiddleware, Quotas, Rates, UsageMeter
 from serve_app.api.edge.middleware import BodyLimitMiddleware, EdgeMiddleware
+from serve_app.api.edge.signatures import Signer
 from serve_app.api.edge.uploads import UploadGate
 from serve_app.api.jobs import audio as recordings
 from serve_app.api.jobs import events as job_events
@@ -37,6 +42,8 @@ UPLOAD_PATHS = frozenset(
 )  # fmt: skip
 TEXT_PATHS = frozenset({"/translate", "/ner/extract", "/classifier/classify", "/summarizer/summarize", "/qa/evaluate"})
 """Text skills under the helpline's names."""
+TOKEN_PATHS = frozenset({"/v1/chat", "/v1/chat/completions", "/chat", *(f"/v1/text/{skill.value}" for skill in Skill)})
+"""What the language model works for."""
 FORM_OVERHEAD_BYTES = 1 << 20
 """What a form may hold besides its file."""
 _BYTES_PER_CHARACTER = 6
@@ -45,7 +52,7 @@ _COMPAT = (maie, audio_rag, queued_rag, helpline)
 """The four systems' own routes: their errors are ``{"detail": …}``."""
 _RESOURCES = (
     jobs, imports, job_events, transcripts, revisions, recordings, search, collections, chat, text_skills, templates,
-    transcriptions, completions, embeddings, models, health, *_COMPAT,
+    transcriptions, completions, embeddings, models, health, keys, usage, *_COMPAT,
 )  # fmt: skip
 
 
@@ -86,8 +93,26 @@ def _add_layers(app: FastAPI, services: Services, proxy_sends_request_id: bool) 
         upload_paths=UPLOAD_PATHS,
         upload_bytes=limits.upload_bytes + FORM_OVERHEAD_BYTES,
     )
-    app.add_middleware(AuthenticationMiddleware, settings=services.settings)
-    app.add_middleware(EdgeMiddleware, metrics=services.metrics, proxy_sends_request_id=proxy_sends_request_id)
+    meter = UsageMeter(services.accounts)
+    app.state.usage = meter
+    app.add_middleware(
+        LimitMiddleware,
+        rates=Rates(limits, services.settings.data.redis_url),
+        quotas=Quotas(limits, meter, services.accounts),
+        meter=meter,
+        kinds={**dict.fromkeys(UPLOAD_PATHS, "audio_s"), **dict.fromkeys({*TOKEN_PATHS, *TEXT_PATHS}, "tokens")},
+    )
+    app.state.signer = Signer(services.accounts)
+    app.state.keys = KeyRing(services.settings, services.accounts)
+    app.add_middleware(
+        AuthenticationMiddleware, settings=services.settings, keys=app.state.keys, signer=app.state.signer
+    )
+    app.add_middleware(
+        EdgeMiddleware,
+        metrics=services.metrics,
+        audit=AuditLog(services.settings.data.audit_log),
+        proxy_sends_request_id=proxy_sends_request_id,
+    )
     app.add_middleware(DetailErrors, routes=[route for system in _COMPAT for route in system.router.routes])
 
 

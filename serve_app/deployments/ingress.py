@@ -6,6 +6,7 @@ from ray import serve
 from starlette.types import ASGIApp
 
 from pipelines.jobs.submit import QueueLimits
+from pipelines.ports.accounts import AccountStore
 from pipelines.ports.jobs import JobQueue
 from serve_app.data_folder import prepare_data_folder
 from serve_app.metrics import RayMetrics, configure_logs
@@ -22,6 +23,7 @@ class Ingress:
 
     async def __init__(self, settings: Settings, **handles: Any) -> None:
         # Here, not above: who only builds the application (a start waits for it) need not import what answers.
+        from pipelines.accounts.sql import SqlAccounts
         from pipelines.jobs.dbos.queue import DbosJobQueue
 
         configure_logs(settings.log_level)
@@ -37,6 +39,12 @@ class Ingress:
                 await DbosJobQueue.connect(settings.data.jobs_url, _queue_limits(settings)),
                 guard,
                 policy_table(settings.resilience)[JobQueue],
+            ),
+            accounts=guarded(
+                AccountStore,
+                await SqlAccounts.open(settings.data.jobs_url),
+                guard,
+                policy_table(settings.resilience)[AccountStore],
             ),
             reader=ports.reader,
             transcriber=ports.transcriber,

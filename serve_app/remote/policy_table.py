@@ -16,6 +16,7 @@ from pipelines.errors import (
     ModelUnavailable,
     PassageStoreUnavailable,
 )
+from pipelines.ports.accounts import AccountStore
 from pipelines.ports.artifacts import KeepsHouse
 from pipelines.ports.audio import RecordingReader
 from pipelines.ports.jobs import JobQueue
@@ -135,6 +136,11 @@ def policy_table(own: ResilienceSettings) -> Mapping[type, Rules]:
             "create": None,
             # Streams pass through: what was taken from one cannot be taken again. Housekeeping comes again in an hour.
             **dict.fromkeys(("write_stream", "read_range", "open", "keys", "age_s", "sweep")),
+        },
+        AccountStore: {
+            **dict.fromkeys(("find_key", "list_keys", "revoke_key", "shared_secret"), queued),
+            **dict.fromkeys(("add_usage", "usage_days"), queued),
+            "add_key": None,  # not repeated: the second time its own id is taken
         },
         JobQueue: {
             **dict.fromkeys(("enqueue", "get", "list_jobs", "depth"), queued),

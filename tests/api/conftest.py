@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from pipelines.audio.decode import PyavDecoder
 from pipelines.audio.reader import LocalReader
 from pipelines.domain.job import NewJob
+from pipelines.fakes.accounts import InMemoryAccounts
 from pipelines.fakes.jobs import InMemoryJobQueue
 from pipelines.fakes.models import FakeDiarizer, FakeEmbedder, FakeSpeechDetector, FakeTranscriber
 from pipelines.fakes.passages import InMemoryPassageStore
@@ -82,7 +83,7 @@ class World:
         """A client that holds this key."""
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         transport = httpx.ASGITransport(self.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://rayscribe", headers=headers) as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
             yield client
 
 
@@ -110,6 +111,7 @@ def build_world(settings: Settings, *, run_jobs: bool = True, **replaced: Any) -
         "settings": settings,
         "artifacts": artifacts,
         "jobs": jobs,
+        "accounts": InMemoryAccounts(),
         "reader": ports.reader,
         "transcriber": transcriber,
         "diarizer": diarizer,

@@ -30,7 +30,9 @@ PIPELINES: Mapping[str, set[str]] = {
     # Words that have no time of their own get their share, as where speakers are put on them.
     "exchange": {*BASE, "speakers"},
     "jobs": {*BASE, "ports", "audio", "recognition", "speakers", "language", "retrieval"},
-    "fakes": {*BASE, "ports", "jobs", "language", "retrieval", "stores"},
+    # Its tables lie in the job database, which is opened in one way.
+    "accounts": {*BASE, "ports", "jobs"},
+    "fakes": {*BASE, "ports", "jobs", "language", "retrieval", "stores", "accounts"},
     "__main__": {*BASE, "audio", "recognition", "ports", "speakers"},
 }
 SERVE_APP: Mapping[str, set[str]] = {

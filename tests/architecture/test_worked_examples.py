@@ -74,7 +74,7 @@ async def test_a_route() -> None:
     router = run("route", APIRouter=APIRouter, BaseModel=BaseModel, AnyCaller=AnyCaller)["router"]
     world = build_world(Settings())
     world.app.router.routes.extend(router.routes)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(world.app), base_url="http://rayscribe") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(world.app), base_url="http://localhost") as client:
         assert (await client.get("/v1/echo/hello")).json() == {"text": "hello"}
 
 

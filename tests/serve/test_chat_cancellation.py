@@ -120,7 +120,8 @@ def leave_once(begun: threading.Event, application: RunningApplication, body: di
     """Ask, and hang up without a word as soon as the model is at work."""
     asked = json.dumps({"collection": "meetings", **body}).encode()
     head = (
-        f"POST /v1/chat HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(asked)}\r\n\r\n"
+        "POST /v1/chat HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(asked)}\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", application.port), timeout=DEADLINE_S) as client:
         client.sendall(head.encode() + asked)

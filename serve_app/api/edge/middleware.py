@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipelines.errors import TooLarge
+from serve_app.api.edge.audit import AuditLog
 from serve_app.api.edge.errors import error_response, original_of
 from serve_app.metrics import MetricsSink
 
@@ -28,10 +29,11 @@ log = structlog.get_logger("rayscribe.access")
 class EdgeMiddleware:
     """The outermost layer of the application."""
 
-    def __init__(self, app: ASGIApp, *, metrics: MetricsSink, proxy_sends_request_id: bool) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: MetricsSink, audit: AuditLog, proxy_sends_request_id: bool) -> None:
         """``proxy_sends_request_id``: Serve's proxy puts the header on every answer; twice would be wrong."""
         self._app = app
         self._metrics = metrics
+        self._audit = audit
         self._proxy_sends_request_id = proxy_sends_request_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,6 +76,7 @@ class EdgeMiddleware:
             complete=exchange.complete,
             duration_ms=round(1000 * seconds, 1),
         )
+        self._audit.record(scope, status)
         # "none", not the path: clients must not be able to invent label values.
         label = str(route or "none")
         self._metrics.count("http_requests", route=label, method=_known_method(scope["method"]), status=str(status))

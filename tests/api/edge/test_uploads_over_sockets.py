@@ -44,7 +44,8 @@ def head(length: int | None) -> bytes:
     """The request's head; without a length, the body is chunked."""
     framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
     return (
-        f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\n{framing}\r\nContent-Type: multipart/form-data; boundary=xyz\r\n\r\n"
+        f"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n"
+        "Content-Type: multipart/form-data; boundary=xyz\r\n\r\n"
     ).encode()
 
 
@@ -180,7 +181,7 @@ async def test_a_client_that_reads_slowly_is_read_for_slowly(build: BuildWorld, 
     world = await build(run_jobs=False, artifacts=store)
     job = await submitted(world.client, wav)
     async with connected(world) as (reader, writer):
-        writer.write(f"GET {job['links']['audio']} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        writer.write(f"GET {job['links']['audio']} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert await status_of(reader) == 200
         for _ in range(50):
             assert await reader.read(1)

@@ -1,0 +1,1 @@
+"""Keys and usage: what is made of them, and the database that holds them."""

@@ -1,0 +1,1 @@
+"""Keys, what they have used, and how a browser holds one."""
