@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from serve_app.cli import doctor, edit, jobs, models, search, serving, submit
+from serve_app.cli import doctor, edit, jobs, keys, models, search, serving, submit
 from serve_app.cli import jobs as transcripts
 from serve_app.cli import progress as watch
 
@@ -48,4 +48,6 @@ app.command()(jobs.cancel)
 app.command()(jobs.retry)
 app.command()(jobs.erase)
 app.add_typer(models.app, name="models")
+app.add_typer(keys.app, name="keys")
+app.command()(keys.usage)
 app.command()(doctor.doctor)

@@ -28,11 +28,16 @@ from serve_app.client.shapes import (
     ChatBody,
     JobBody,
     JobListBody,
+    KeyBody,
+    KeyListBody,
     ModelsBody,
+    NewKeyBody,
     SearchBody,
     SpeakerBody,
     SpeakerList,
     TranscriptBody,
+    UsageDayBody,
+    UsageListBody,
 )
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
@@ -217,6 +222,33 @@ class RayScribeClient:
         body = {"question": question, "collections": collections, **options}
         return self._read(ChatBody, "POST", "/v1/chat", json=body)
 
+    def create_key(
+        self, name: str, scopes: list[str], *, expires_at: str | None = None, tenant: str | None = None
+    ) -> NewKeyBody:
+        """Make a key; what is returned holds it, and nothing else ever will. Raises RequestRefused (403)."""
+        body = {"name": name, "scopes": scopes, "expires_at": expires_at, "tenant": tenant}
+        return self._read(NewKeyBody, "POST", "/v1/keys", json=body)
+
+    def keys(self, *, tenant: str | None = None) -> list[KeyBody]:
+        """Return all keys of a tenant (None: one's own) that were made while serving."""
+        return self._read(KeyListBody, "GET", "/v1/keys", params=_given(tenant=tenant))["data"]
+
+    def revoke_key(self, key_id: str, *, tenant: str | None = None) -> KeyBody:
+        """End a key. Raises RequestRefused (404)."""
+        return self._read(KeyBody, "DELETE", route("v1", "keys", key_id), params=_given(tenant=tenant))
+
+    def rotate_key(self, key_id: str, *, overlap_s: float = 0.0, tenant: str | None = None) -> NewKeyBody:
+        """Replace a key by one of the same terms; both open for ``overlap_s``. Raises RequestRefused (404, 409)."""
+        path, body = route("v1", "keys", key_id, "rotate"), {"overlap_s": overlap_s}
+        return self._read(NewKeyBody, "POST", path, json=body, params=_given(tenant=tenant))
+
+    def usage(
+        self, *, start: str | None = None, end: str | None = None, tenant: str | None = None
+    ) -> list[UsageDayBody]:
+        """Return what a tenant used from ``start`` to ``end`` (``2026-11-27``), a day each."""
+        wanted = _given(start=start, end=end, tenant=tenant)
+        return self._read(UsageListBody, "GET", "/v1/usage", params=wanted)["data"]
+
     def models(self) -> ModelsBody:
         """Return the models that are loaded."""
         return self._read(ModelsBody, "GET", "/v1/models")
@@ -271,6 +303,10 @@ class RayScribeClient:
             raise not_ours(error.request) from error
         except (UnicodeEncodeError, httpx.InvalidURL) as error:
             raise NotSendable("what was given is too long, or is no text (UTF-8)") from error
+
+
+def _given(**parameters: str | None) -> dict[str, str]:
+    return {name: value for name, value in parameters.items() if value is not None}
 
 
 def _pause_s(state: RetryCallState) -> float:

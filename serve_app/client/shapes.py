@@ -50,6 +50,47 @@ class JobListBody(TypedDict):
     next_cursor: NotRequired[str | None]
 
 
+class KeyBody(TypedDict):
+    """One key of ``GET /v1/keys``."""
+
+    id: str
+    name: str
+    tenant: str
+    prefix: str
+    scopes: list[str]
+    status: str
+    created_at: str
+    expires_at: str | None
+
+
+class NewKeyBody(KeyBody):
+    """``POST /v1/keys``: the only answer that holds the key."""
+
+    key: str
+
+
+class KeyListBody(TypedDict):
+    """``GET /v1/keys``."""
+
+    data: list[KeyBody]
+
+
+class UsageDayBody(TypedDict):
+    """One day of ``GET /v1/usage``."""
+
+    date: str
+    requests: int
+    jobs: int
+    audio_minutes: float
+    tokens: int
+
+
+class UsageListBody(TypedDict):
+    """``GET /v1/usage``."""
+
+    data: list[UsageDayBody]
+
+
 class ModelBody(TypedDict):
     """One model, as MAIE lists it."""
 
