@@ -76,7 +76,7 @@ def test_options_exist() -> None:
     commands = command_tree()
     lines = [line for line in README.splitlines() if "rayscribe " in line]
     for line in lines:
-        for words, rest in re.findall(r"rayscribe ((?:models )?[a-z]+)([^`#]*)", line):
+        for words, rest in re.findall(r"rayscribe ((?:models |keys )?[a-z]+)([^`#]*)", line):
             if words in commands:
                 offered = {name for option in commands[words].params for name in option.opts}
                 assert set(re.findall(r"--[a-z-]+", rest)) <= offered, line
