@@ -2,8 +2,9 @@
 
 An idle model never waits: the first item starts at once, and what comes while the model is busy forms the next batch.
 So the batch grows with the load and a lone caller pays nothing. A batch holds items of one key. The most urgent item
-chooses the batch; waiting makes urgent, so that a stream of live windows cannot starve a job. A model is only ever
-entered from one thread (Hugging Face's fast tokenizers fail with "Already borrowed" when two enter).
+chooses the batch. Bulk work keeps a share of the model's time, and waiting makes urgent, so that a stream of live
+windows cannot starve a job; while somebody speaks, bulk comes in short batches, since no batch can be interrupted. A
+model is only ever entered from one thread (Hugging Face's fast tokenizers fail with "Already borrowed" when two enter).
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from pipelines.domain.model import Urgency
 from pipelines.errors import ModelOutOfMemory, ModelUnavailable, Overloaded
 
 ItemT = TypeVar("ItemT")
@@ -22,6 +24,14 @@ ResultT = TypeVar("ResultT")
 _GROWTH_AFTER, _MOST_GROWTH_AFTER = 64, 16_384
 """Full batches that must fit before a halved size is doubled again: memory may have been short only for a while. Where
 the larger size does not fit again, four times as many must fit before the next try."""
+
+
+_LIVE_FOR_S = 5.0
+"""After a live item, more of them are expected for so long."""
+_BULK_BATCH_S = 0.5
+"""While live items are expected, a batch of bulk work takes about this long: what a live one may have to wait."""
+_MOST_OWED_S = 5.0
+"""Model time that bulk work did not get is made up for, but not without end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +53,7 @@ class BatchStatistics:
 class _Waiting(Generic[ItemT, ResultT]):
     item: ItemT
     key: Hashable
-    urgency: int
+    urgency: Urgency
     since_s: float
     result: "asyncio.Future[ResultT]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -58,12 +68,14 @@ class DynamicBatcher(Generic[ItemT, ResultT]):
         batch_size: int,
         max_waiting: int = 512,
         ageing_s: float = 10.0,
+        bulk_share: float = 0.25,
         on_batch: Callable[[BatchStatistics], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take the blocking ``run`` (items of one key to as many results, in order).
 
-        Each ``ageing_s`` seconds of waiting make an item one step more urgent. ``on_batch`` hears of every model call.
+        Each ``ageing_s`` seconds of waiting make an item one step more urgent. ``bulk_share`` of the model's time goes
+        to bulk work that waits, whatever else does. ``on_batch`` hears of every model call.
         """
         self.batch_size = batch_size
         self._full_size = batch_size
@@ -74,6 +86,12 @@ class DynamicBatcher(Generic[ItemT, ResultT]):
         self._run = run
         self._max_waiting = max_waiting
         self._ageing_s = ageing_s
+        self._bulk_share = bulk_share
+        self._owed_s = 0.0
+        """Model time that bulk work should have had by its share, and did not get."""
+        self._live_until_s = -1.0
+        self._bulk_item_s = 0.0
+        """What a bulk item takes, as measured."""
         self._on_batch = on_batch
         self._clock = clock
         self._waiting: list[_Waiting[ItemT, ResultT]] = []
@@ -81,8 +99,8 @@ class DynamicBatcher(Generic[ItemT, ResultT]):
         self._worker: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def submit(self, item: ItemT, *, key: Hashable, urgency: int) -> ResultT:
-        """Return the model's result for ``item``; smaller ``urgency`` goes first.
+    async def submit(self, item: ItemT, *, key: Hashable, urgency: Urgency) -> ResultT:
+        """Return the model's result for ``item``.
 
         Cancelling takes the item out of the queue, or drops its result, and leaves its batch alone. Raises what ``run``
         raised for the batch, Overloaded (the queue is full), ModelUnavailable (closed), ModelOutOfMemory (the item
@@ -94,6 +112,8 @@ class DynamicBatcher(Generic[ItemT, ResultT]):
             raise Overloaded(f"{self._max_waiting} calls are waiting for the model", None, 1.0)
         waiting: _Waiting[ItemT, ResultT] = _Waiting(item, key, urgency, self._clock())
         self._waiting.append(waiting)
+        if urgency <= Urgency.LIVE:
+            self._live_until_s = waiting.since_s + _LIVE_FOR_S
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work(), context=Context())  # it serves more than this caller
         try:
@@ -102,7 +122,7 @@ class DynamicBatcher(Generic[ItemT, ResultT]):
             if waiting in self._waiting:
                 self._waiting.remove(waiting)
 
-    async def submit_all(self, items: Sequence[ItemT], *, key: Hashable = None, urgency: int) -> list[ResultT]:
+    async def submit_all(self, items: Sequence[ItemT], *, key: Hashable = None, urgency: Urgency) -> list[ResultT]:
         """Return the results of several items in order; as ``submit``. The first error takes back the other items."""
         calls = [asyncio.ensure_future(self.submit(item, key=key, urgency=urgency)) for item in items]
         try:
@@ -133,7 +153,15 @@ class DynamicBatcher(Generic[ItemT, ResultT]):
         in_order = sorted(
             self._waiting, key=lambda waiting: waiting.urgency - (now_s - waiting.since_s) / self._ageing_s
         )
-        batch = [waiting for waiting in in_order if waiting.key == in_order[0].key][: self.batch_size]
+        first = in_order[0]
+        if self._owed_s > 0:
+            first = next((waiting for waiting in in_order if waiting.urgency is Urgency.BULK), first)
+            in_order.sort(key=lambda waiting: waiting is not first)
+        size = self.batch_size
+        if first.urgency is Urgency.BULK and now_s < self._live_until_s:
+            while size > 1 and size * self._bulk_item_s > _BULK_BATCH_S:
+                size -= 1
+        batch = [waiting for waiting in in_order if waiting.key == first.key][:size]
         taken = set(map(id, batch))
         self._waiting = [waiting for waiting in self._waiting if id(waiting) not in taken]
         return batch
@@ -187,6 +215,7 @@ class DynamicBatcher(Generic[ItemT, ResultT]):
             out_of_memory = True
             raise
         finally:
+            self._account(part, self._clock() - started_s)
             if self._on_batch is not None:
                 self._on_batch(
                     BatchStatistics(
@@ -198,6 +227,18 @@ class DynamicBatcher(Generic[ItemT, ResultT]):
                         out_of_memory=out_of_memory,
                     )
                 )
+
+    def _account(self, part: "Sequence[_Waiting[ItemT, ResultT]]", run_s: float) -> None:
+        """Note how much of the model's time bulk work had, and should have had."""
+        bulk = sum(waiting.urgency is Urgency.BULK for waiting in part) / len(part)
+        if bulk == 1:
+            weight = 0.3 if self._bulk_item_s else 1.0
+            self._bulk_item_s += weight * (run_s / len(part) - self._bulk_item_s)
+        if bulk < 1 and all(waiting.urgency is not Urgency.BULK for waiting in self._waiting):
+            self._owed_s = 0.0  # none that waits, none that is owed anything
+            return
+        owed_s = self._owed_s + run_s * (self._bulk_share - bulk)
+        self._owed_s = max(-_MOST_OWED_S, min(_MOST_OWED_S, owed_s))
 
 
 def _fail(waiting: _Waiting[ItemT, ResultT], error: BaseException) -> None:

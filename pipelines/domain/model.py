@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from enum import IntEnum
 from typing import Literal
 
 ModelRole = Literal["asr", "diarizer", "embedder", "reranker", "llm"]
@@ -15,6 +16,19 @@ ROLE_STAGES: Mapping[ModelRole, DegradedStage] = {
     "llm": "understand",
 }
 """The stage that a model of each role works in, for what is said of the model itself."""
+
+
+class Urgency(IntEnum):
+    """Who goes first in a model's one batch; the smaller, the sooner."""
+
+    LIVE_END = 0
+    """Somebody has stopped speaking, and waits for the final text."""
+    LIVE = 1
+    """Somebody is speaking: text that may still change."""
+    WAITING = 2
+    """A request whose client waits for the answer."""
+    BULK = 3
+    """Work of a job, for which nobody waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

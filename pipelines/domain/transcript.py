@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from pipelines.domain.audio import AudioWarning
+from pipelines.domain.model import Urgency
 
 Task = Literal["transcribe", "translate"]
 
@@ -99,8 +100,8 @@ class TranscriptionOptions:
     """Below it the model was guessing: decode again."""
     no_speech_threshold: float = 0.6
     """Above it, and below log_prob_threshold: there is no speech, keep no text."""
-    urgency: int = 2
-    """Order in the batch queue: 0 live, 1 a waiting request, 2 a job."""
+    urgency: Urgency = Urgency.BULK
+    """Order in the model's batch queue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ import numpy as np
 import structlog
 
 from pipelines.domain.audio import SAMPLE_RATE_HZ, TimeSpan, Window
+from pipelines.domain.model import Urgency
 from pipelines.domain.samples import Samples
 from pipelines.domain.speakers import DiarizationOptions
 from pipelines.domain.transcript import TranscriptionOptions
@@ -104,7 +105,7 @@ async def probe_transcriber(engine: Transcriber) -> None:
     samples = await asyncio.to_thread(known_speech)
     extent = TimeSpan(start_s=0.0, end_s=len(samples) / SAMPLE_RATE_HZ)
     window = Window(index=0, start_s=0.0, end_s=extent.end_s, speech=(extent,), samples=samples)
-    options = TranscriptionOptions(language="en", beam_size=1, temperatures=(0.0,), urgency=0)
+    options = TranscriptionOptions(language="en", beam_size=1, temperatures=(0.0,), urgency=Urgency.LIVE_END)
     if not (await engine.transcribe(window, options)).text.strip():
         raise ModelUnavailable("the recognizer wrote nothing where known speech is")
 

@@ -15,7 +15,7 @@ ENGINE_ROOM = {"batching", "checkpoints", "engine_errors"}
 PIPELINES: Mapping[str, set[str]] = {
     "errors": set(),
     "domain": set(),
-    "batching": {"errors"},
+    "batching": BASE,
     "checkpoints": set(),
     "engine_errors": {"errors"},
     "ports": BASE,

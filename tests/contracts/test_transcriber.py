@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipelines.domain.audio import SAMPLE_RATE_HZ, TimeSpan, Window
+from pipelines.domain.model import Urgency
 from pipelines.domain.samples import Samples
 from pipelines.domain.transcript import TranscriptionOptions, WindowTranscript
 from pipelines.errors import InvalidRequest
@@ -111,7 +112,7 @@ async def test_different_options_may_be_asked_for_at_once(case: Case) -> None:
     ways = [
         replace(ONCE, beam_size=1),
         replace(ONCE, word_timestamps=True),
-        replace(ONCE, prompt="biology", urgency=0),
+        replace(ONCE, prompt="biology", urgency=Urgency.LIVE_END),
     ]
     transcripts = await asyncio.gather(*(case.transcriber.transcribe(window(case.speech), way) for way in ways))
     assert [bool(transcript.segments and transcript.segments[0].words) for transcript in transcripts] == [

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.batching import BatchStatistics, DynamicBatcher
-from pipelines.domain.model import ROLE_STAGES, AsrInfo, Degradation, ModelInfo, ModelRole
+from pipelines.domain.model import ROLE_STAGES, AsrInfo, Degradation, ModelInfo, ModelRole, Urgency
 from pipelines.errors import ModelOutOfMemory, ModelUnavailable
 from serve_app.models.chain import ModelChain
 from serve_app.models.engines import _measure_batch
@@ -176,7 +176,7 @@ async def test_a_halved_batch_is_counted() -> None:
         _measure_batch(batch, metrics)
 
     batcher: DynamicBatcher[int, int] = DynamicBatcher(decode, batch_size=4, on_batch=on_batch)
-    asked = (batcher.submit(item, key="k", urgency=2) for item in range(4))
+    asked = (batcher.submit(item, key="k", urgency=Urgency.BULK) for item in range(4))
     assert await asyncio.gather(*asked) == [0, 1, 2, 3]
     await batcher.close()
     assert [(batch.items, batch.out_of_memory) for batch in seen] == [

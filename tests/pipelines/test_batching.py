@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from pipelines.batching import BatchStatistics, DynamicBatcher
+from pipelines.domain.model import Urgency
 from pipelines.errors import ModelOutOfMemory, ModelUnavailable, Overloaded
 
 
@@ -67,7 +68,9 @@ async def batching(
         await batcher.close()
 
 
-def ask(batcher: DynamicBatcher[int, int], item: int, *, key: str = "k", urgency: int = 2) -> "asyncio.Task[int]":
+def ask(
+    batcher: DynamicBatcher[int, int], item: int, *, key: str = "k", urgency: Urgency = Urgency.BULK
+) -> "asyncio.Task[int]":
     return asyncio.create_task(batcher.submit(item, key=key, urgency=urgency))
 
 
@@ -82,7 +85,7 @@ async def busy(model: Model, batcher: DynamicBatcher[int, int]) -> "asyncio.Task
 async def test_a_lone_caller_does_not_wait() -> None:
     model = Model()
     async with batching(model) as batcher:
-        assert await batcher.submit(3, key="k", urgency=2) == 6
+        assert await batcher.submit(3, key="k", urgency=Urgency.BULK) == 6
     assert model.batches == [[3]]
 
 
@@ -119,7 +122,12 @@ async def test_the_urgent_goes_first_and_fills_its_batch_with_the_rest() -> None
     model = Model()
     async with batching(model, batch_size=2) as batcher:
         first = await busy(model, batcher)
-        others = [ask(batcher, 1), ask(batcher, 2), ask(batcher, 3, urgency=0), ask(batcher, 4, urgency=1)]
+        others = [
+            ask(batcher, 1),
+            ask(batcher, 2),
+            ask(batcher, 3, urgency=Urgency.LIVE_END),
+            ask(batcher, 4, urgency=Urgency.WAITING),
+        ]
         await asyncio.sleep(0)
         model.release()
         await asyncio.gather(first, *others)
@@ -130,10 +138,10 @@ async def test_waiting_makes_urgent_so_that_a_job_is_not_starved() -> None:
     model, clock = Model(), Clock()
     async with batching(model, batch_size=1, clock=clock) as batcher:
         first = await busy(model, batcher)
-        job = ask(batcher, 1, urgency=2)
+        job = ask(batcher, 1, urgency=Urgency.BULK)
         await asyncio.sleep(0)
-        clock.now_s = 25.0
-        live = ask(batcher, 2, urgency=0)
+        clock.now_s = 35.0
+        live = ask(batcher, 2, urgency=Urgency.LIVE_END)
         await asyncio.sleep(0)
         model.release()
         await asyncio.gather(first, job, live)
@@ -173,13 +181,13 @@ async def test_a_failure_reaches_every_caller_of_the_batch_and_the_next_batch_ru
         failed = await asyncio.gather(*(ask(batcher, item) for item in range(3)), return_exceptions=True)
         assert [type(error) for error in failed] == [ModelUnavailable] * 3
         model.failure = None
-        assert await batcher.submit(5, key="k", urgency=2) == 10
+        assert await batcher.submit(5, key="k", urgency=Urgency.BULK) == 10
 
 
 async def test_a_model_that_answers_too_little_fails_its_callers() -> None:
     batcher: DynamicBatcher[int, int] = DynamicBatcher(lambda items: list(items)[1:], batch_size=4)
     with pytest.raises(ValueError, match="zip"):
-        await batcher.submit(1, key="k", urgency=2)
+        await batcher.submit(1, key="k", urgency=Urgency.BULK)
     await batcher.close()
 
 
@@ -196,9 +204,9 @@ async def test_an_item_that_does_not_fit_alone_fails_alone() -> None:
     model = Model(memory=0)
     async with batching(model) as batcher:
         with pytest.raises(ModelOutOfMemory):
-            await batcher.submit(1, key="k", urgency=2)
+            await batcher.submit(1, key="k", urgency=Urgency.BULK)
         model.memory = 1
-        assert await batcher.submit(1, key="k", urgency=2) == 2
+        assert await batcher.submit(1, key="k", urgency=Urgency.BULK) == 2
 
 
 async def test_a_full_queue_refuses() -> None:
@@ -208,7 +216,7 @@ async def test_a_full_queue_refuses() -> None:
         waiting = [ask(batcher, 1), ask(batcher, 2)]
         await asyncio.sleep(0)
         with pytest.raises(Overloaded) as refused:
-            await batcher.submit(3, key="k", urgency=0)
+            await batcher.submit(3, key="k", urgency=Urgency.LIVE_END)
         assert refused.value.retry_after_s
         model.release()
         assert await asyncio.gather(first, *waiting) == [0, 2, 4]
@@ -244,33 +252,33 @@ async def test_closing_ends_the_batch_under_way_and_refuses_the_rest() -> None:
         assert await first == 0
         await closing
         with pytest.raises(ModelUnavailable):
-            await batcher.submit(2, key="k", urgency=2)
+            await batcher.submit(2, key="k", urgency=Urgency.BULK)
 
 
 async def test_a_halved_batch_grows_back_when_memory_is_there_again() -> None:
     model = Model(memory=2)
     async with batching(model, batch_size=4) as batcher:
-        await batcher.submit_all(range(4), urgency=0)
+        await batcher.submit_all(range(4), urgency=Urgency.LIVE_END)
         assert batcher.batch_size == 2
         model.memory = 100
         for _ in range(64):
-            await batcher.submit_all(range(2), urgency=0)
+            await batcher.submit_all(range(2), urgency=Urgency.LIVE_END)
         assert batcher.batch_size == 4
-        assert await batcher.submit_all(range(4), urgency=0) == [0, 2, 4, 6]
+        assert await batcher.submit_all(range(4), urgency=Urgency.LIVE_END) == [0, 2, 4, 6]
         assert model.batches[-1] == [0, 1, 2, 3]
 
 
 async def test_what_does_not_fit_when_it_has_grown_is_tried_less_often() -> None:
     model = Model(memory=2)
     async with batching(model, batch_size=4) as batcher:
-        await batcher.submit_all(range(4), urgency=0)
+        await batcher.submit_all(range(4), urgency=Urgency.LIVE_END)
         for _ in range(64):
-            await batcher.submit_all(range(2), urgency=0)
+            await batcher.submit_all(range(2), urgency=Urgency.LIVE_END)
         assert batcher.batch_size == 4
-        await batcher.submit_all(range(4), urgency=0)
+        await batcher.submit_all(range(4), urgency=Urgency.LIVE_END)
         assert batcher.batch_size == 2
         for _ in range(253):
-            await batcher.submit_all(range(2), urgency=0)
+            await batcher.submit_all(range(2), urgency=Urgency.LIVE_END)
         assert batcher.batch_size == 2
 
 
@@ -279,24 +287,66 @@ async def test_of_several_items_the_first_error_is_raised_and_the_rest_taken_bac
     model.failure = ValueError("no")
     async with batching(model, batch_size=1) as batcher:
         model.hold()
-        call = asyncio.create_task(batcher.submit_all(range(3), urgency=0))
+        call = asyncio.create_task(batcher.submit_all(range(3), urgency=Urgency.LIVE_END))
         await model.started()
         model.release()
         with pytest.raises(ValueError, match="no"):
             await call
         model.failure = None
-        assert await batcher.submit_all([7], urgency=0) == [14]
+        assert await batcher.submit_all([7], urgency=Urgency.LIVE_END) == [14]
 
 
 async def test_cancelling_several_items_takes_back_those_that_wait() -> None:
     model = Model()
     async with batching(model, batch_size=1) as batcher:
         model.hold()
-        call = asyncio.create_task(batcher.submit_all(range(3), urgency=0))
+        call = asyncio.create_task(batcher.submit_all(range(3), urgency=Urgency.LIVE_END))
         await model.started()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
         model.release()
-        assert await batcher.submit_all([7], urgency=0) == [14]
+        assert await batcher.submit_all([7], urgency=Urgency.LIVE_END) == [14]
     assert model.batches == [[0], [7]]
+
+
+class TimedModel:
+    """Takes a second of a test's clock for each item."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.batches: list[list[int]] = []
+
+    def __call__(self, items: Sequence[int]) -> list[int]:
+        self.batches.append(list(items))
+        self.clock.now_s += len(items)
+        return list(items)
+
+
+async def test_bulk_work_keeps_its_share_of_the_time_under_a_stream_of_live_items() -> None:
+    clock = Clock()
+    model = TimedModel(clock)
+    batcher: DynamicBatcher[int, int] = DynamicBatcher(model, batch_size=1, ageing_s=1e9, clock=clock)
+    bulk = [asyncio.create_task(batcher.submit(-number, key="k", urgency=Urgency.BULK)) for number in range(1, 21)]
+    live = [asyncio.create_task(batcher.submit(number, key="k", urgency=Urgency.LIVE)) for number in range(1, 41)]
+    await asyncio.gather(*live)
+    had = sum(batch[0] < 0 for batch in model.batches) / len(model.batches)
+    for task in bulk:
+        task.cancel()
+    await asyncio.gather(*bulk, return_exceptions=True)
+    await batcher.close()
+    assert 0.2 <= had <= 0.3
+    assert [batch[0] for batch in model.batches if batch[0] > 0] == sorted(range(1, 41))
+
+
+async def test_while_somebody_speaks_bulk_comes_in_short_batches() -> None:
+    clock = Clock()
+    model = TimedModel(clock)
+    batcher: DynamicBatcher[int, int] = DynamicBatcher(model, batch_size=4, clock=clock)
+    await asyncio.gather(*(batcher.submit(number, key="k", urgency=Urgency.BULK) for number in range(8)))
+    await batcher.submit(100, key="live", urgency=Urgency.LIVE_END)
+    await asyncio.gather(*(batcher.submit(number, key="k", urgency=Urgency.BULK) for number in range(8, 11)))
+    clock.now_s += 10.0
+    await asyncio.gather(*(batcher.submit(number, key="k", urgency=Urgency.BULK) for number in range(11, 15)))
+    await batcher.close()
+    assert [len(batch) for batch in model.batches] == [4, 4, 1, 1, 1, 1, 4]

@@ -18,7 +18,7 @@ import numpy as np
 from pipelines.batching import BatchStatistics, DynamicBatcher
 from pipelines.checkpoints import checkpoint_hash, folder_bytes
 from pipelines.domain.audio import SAMPLE_RATE_HZ, TimeSpan, Window
-from pipelines.domain.model import AsrInfo, Degradation
+from pipelines.domain.model import AsrInfo, Degradation, Urgency
 from pipelines.domain.samples import Samples
 from pipelines.domain.transcript import LanguageGuess, Segment, TranscriptionOptions, WindowTranscript, Word
 from pipelines.engine_errors import is_out_of_memory, model_errors
@@ -150,7 +150,7 @@ class FasterWhisperTranscriber:
             return LanguageGuess(language="en", probability=1.0)
         features = await asyncio.to_thread(self.decoder.features, np.asarray(window.samples, dtype=np.int16))
         request = LanguageRequest(features=features, frames=self.decoder.frames(features.shape[1]))
-        guess = await self._batcher.submit(request, key=request.key, urgency=1)
+        guess = await self._batcher.submit(request, key=request.key, urgency=Urgency.WAITING)
         assert isinstance(guess, LanguageGuess)
         return guess
 

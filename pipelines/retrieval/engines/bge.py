@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.batching import DynamicBatcher
-from pipelines.domain.model import EmbedderInfo
+from pipelines.domain.model import EmbedderInfo, Urgency
 from pipelines.domain.passage import Embedding, SparseVector
 from pipelines.engine_errors import model_errors
 from pipelines.retrieval.engines.flag_models import (
@@ -22,7 +22,6 @@ MAX_TOKENS = 1024
 BATCH_SIZE = 32
 _MAX_WAITING = 8_192
 """Texts: a batch of passages from each of many jobs, and questions beside them."""
-_QUESTION, _PASSAGE = 0, 1
 """Urgency: somebody waits for the answer to a question."""
 _Batcher = DynamicBatcher[str, Embedding]
 SIMILAR = 0.5
@@ -69,11 +68,11 @@ class BgeEmbedder:
 
     async def embed_passages(self, texts: Sequence[str]) -> tuple[Embedding, ...]:
         """Embed texts to be found."""
-        return tuple(await self._batcher.submit_all(texts, urgency=_PASSAGE))
+        return tuple(await self._batcher.submit_all(texts, urgency=Urgency.BULK))
 
     async def embed_query(self, text: str) -> Embedding:
         """Embed a question, before any passages that wait; BGE-M3 wants no instruction in front of it."""
-        return await self._batcher.submit(text, key=None, urgency=_QUESTION)
+        return await self._batcher.submit(text, key=None, urgency=Urgency.WAITING)
 
     async def info(self) -> EmbedderInfo:
         """Say what is loaded."""

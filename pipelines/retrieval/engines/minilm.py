@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.batching import DynamicBatcher
-from pipelines.domain.model import EmbedderInfo
+from pipelines.domain.model import EmbedderInfo, Urgency
 from pipelines.domain.passage import Embedding
 from pipelines.engine_errors import model_errors
 from pipelines.errors import ModelUnavailable
@@ -25,7 +25,6 @@ MAX_TOKENS = 256
 BATCH_SIZE = 32
 _MAX_WAITING = 8_192
 """Texts: a batch of passages from each of many jobs, and questions beside them."""
-_QUESTION, _PASSAGE = 0, 1
 """Urgency: somebody waits for the answer to a question."""
 SIMILAR = 0.35
 """Cosine from which a passage is taken to answer a question (measured: bench/README.md)."""
@@ -86,11 +85,13 @@ class MiniLmEmbedder:
 
     async def embed_passages(self, texts: Sequence[str]) -> tuple[Embedding, ...]:
         """Embed texts to be found."""
-        return tuple(await self._batcher.submit_all([_Text(text, is_query=False) for text in texts], urgency=_PASSAGE))
+        return tuple(
+            await self._batcher.submit_all([_Text(text, is_query=False) for text in texts], urgency=Urgency.BULK)
+        )
 
     async def embed_query(self, text: str) -> Embedding:
         """Embed a question, before any passages that wait."""
-        return await self._batcher.submit(_Text(text, is_query=True), key=None, urgency=_QUESTION)
+        return await self._batcher.submit(_Text(text, is_query=True), key=None, urgency=Urgency.WAITING)
 
     async def info(self) -> EmbedderInfo:
         """Say what is loaded."""

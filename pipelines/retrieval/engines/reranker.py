@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.batching import DynamicBatcher
-from pipelines.domain.model import RerankerInfo
+from pipelines.domain.model import RerankerInfo, Urgency
 from pipelines.engine_errors import model_errors
 from pipelines.retrieval.engines.flag_models import (
     describe_flag_model,
@@ -61,7 +61,7 @@ class BgeReranker:
 
     async def rerank(self, query: str, texts: Sequence[str]) -> tuple[float, ...]:
         """Return the sigmoid of the model's logit for each text."""
-        return tuple(await self._batcher.submit_all([(query, text) for text in texts], urgency=0))
+        return tuple(await self._batcher.submit_all([(query, text) for text in texts], urgency=Urgency.WAITING))
 
     async def info(self) -> RerankerInfo:
         """Say what is loaded."""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import PydanticCustomError
 
 from pipelines.domain.audio import WindowingOptions
+from pipelines.domain.model import Urgency
 from pipelines.domain.transcript import Task, TranscriptionOptions
 from pipelines.errors import InvalidRequest
 from pipelines.speakers.references import check_references
@@ -17,8 +18,6 @@ from serve_app.api.jobs.fields import LANGUAGE_PATTERN, first_problem
 
 ResponseFormat = Literal["json", "text", "srt", "vtt", "verbose_json", "diarized_json"]
 Granularity = Literal["word", "segment"]
-WAITING_REQUEST = 1
-"""Urgency: before jobs, after live windows."""
 _LISTS = frozenset(
     {
         "timestamp_granularities", "include", "keywords", "languages", "known_speaker_names",
@@ -130,7 +129,7 @@ class TranscriptionFields(BaseModel):
             task=task,
             prompt=prompt or None,
             word_timestamps=self.wants_words,
-            urgency=WAITING_REQUEST,
+            urgency=Urgency.WAITING,
         )
         return replace(options, temperatures=(self.temperature,)) if self.temperature else options
 

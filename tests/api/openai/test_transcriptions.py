@@ -7,7 +7,7 @@ import httpx
 import openai
 import pytest
 
-from pipelines.domain.model import AsrInfo
+from pipelines.domain.model import AsrInfo, Urgency
 from pipelines.errors import ModelUnavailable
 from pipelines.fakes.models import FakeTranscriber
 from pipelines.fakes.scripted_speech import Utterance, write_wav
@@ -244,7 +244,7 @@ async def test_waiting_requests_go_before_jobs(build: BuildWorld, wav: bytes) ->
 
     await transcribe(await build(transcriber=Watched()), wav)
 
-    assert set(urgencies) == {1}
+    assert set(urgencies) == {Urgency.WAITING}
 
 
 class BreakingTranscriber(FakeTranscriber):
