@@ -63,6 +63,22 @@ class SileroDetector:
         return [*self._spans.add(last), *self._spans.finish(self._pushed)]
 
 
+class SileroMeter:
+    """Implements SpeechMeter for one session."""
+
+    def __init__(self) -> None:
+        self._network = _StreamingNetwork(load_session())
+        self._unframed: Samples = np.zeros(0, dtype=np.int16)
+
+    def push(self, block: Samples) -> Sequence[float]:
+        """Return the probabilities of the frames that are complete; see SpeechMeter.push."""
+        samples = np.concatenate([self._unframed, block])
+        whole = len(samples) - len(samples) % FRAME_SAMPLES
+        self._unframed = samples[whole:]
+        probabilities: list[float] = self._network.probabilities(samples[:whole]).tolist()
+        return probabilities
+
+
 class _StreamingNetwork:
     """Silero's network with its recurrent state and the 64 samples of context it wants before each frame."""
 

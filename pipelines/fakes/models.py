@@ -17,6 +17,7 @@ from pipelines.errors import InvalidRequest
 from pipelines.fakes.rehearsal import Rehearsal
 from pipelines.fakes.scripted_speech import Utterance, read_utterances
 
+_FRAME_SAMPLES = 512
 _PIECE_SAMPLES = round(MAX_SPEECH_PIECE_S * SAMPLE_RATE_HZ)
 
 
@@ -58,6 +59,20 @@ class FakeSpeechDetector:
     def _close(self) -> TimeSpan:
         start, self._start = self._start or 0, None
         return TimeSpan(start_s=start / SAMPLE_RATE_HZ, end_s=(self._last_voiced + 1) / SAMPLE_RATE_HZ)
+
+
+class FakeSpeechMeter:
+    """Hears speech where samples are not zero. Implements SpeechMeter."""
+
+    def __init__(self) -> None:
+        self._unframed: Samples = np.zeros(0, dtype=np.int16)
+
+    def push(self, block: Samples) -> Sequence[float]:
+        """Return 1.0 for a frame with a sound in it, 0.0 for digital silence."""
+        samples = np.concatenate([self._unframed, block])
+        whole = len(samples) - len(samples) % _FRAME_SAMPLES
+        self._unframed = samples[whole:]
+        return [float(frame.any()) for frame in samples[:whole].reshape(-1, _FRAME_SAMPLES)]
 
 
 class FakeTranscriber:

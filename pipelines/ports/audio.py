@@ -67,6 +67,14 @@ class SpeechDetector(Protocol):
         ...
 
 
+class SpeechMeter(Protocol):
+    """Says how likely it is that somebody speaks, as sound comes in. Synchronous, on CPU; one instance a session."""
+
+    def push(self, block: Samples) -> Sequence[float]:
+        """Take the next samples (any number); return a probability for each 512 of them (32 ms) that are complete."""
+        ...
+
+
 class RecordingReader(Protocol):
     """Reads a stored recording: decoding, speech detection and cutting, wherever that CPU work is done.
 

@@ -25,6 +25,7 @@ PIPELINES: Mapping[str, set[str]] = {
     "language": {*BASE, *ENGINE_ROOM, "ports"},
     # Answers are generated, and sentences found, as the text skills do it; passages know who spoke.
     "retrieval": {*BASE, *ENGINE_ROOM, "ports", "language", "speakers"},
+    "live": {*BASE, "ports", "recognition"},
     # A store ranks and compares by the same pure functions as the fake; it knows no flow.
     "stores": {*BASE, "ports", "retrieval"},
     # Words that have no time of their own get their share, as where speakers are put on them.
@@ -67,6 +68,8 @@ PURE = {
     "pipelines/retrieval/citations.py",
     "pipelines/retrieval/markers.py",
     "pipelines/jobs/features.py",
+    "pipelines/live/agreement.py",
+    "pipelines/live/turns.py",
 }
 """No await, no port, no clock: a table of inputs and outputs tests them."""
 

@@ -1,0 +1,1 @@
+"""Live sessions: what is said while it is being said."""
