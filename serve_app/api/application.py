@@ -12,7 +12,7 @@ from starlette.responses import Response
 from pipelines import __version__
 from pipelines.domain.template import Skill
 from pipelines.errors import RayScribeError
-from serve_app.api.access import keys, usage
+from serve_app.api.access import keys, sessions, usage
 from serve_app.api.compat import audio_rag, helpline, maie, queued_rag
 from serve_app.api.compat.edge import DetailErrors
 from serve_app.api.edge.audit import AuditLog
@@ -52,7 +52,7 @@ _COMPAT = (maie, audio_rag, queued_rag, helpline)
 """The four systems' own routes: their errors are ``{"detail": …}``."""
 _RESOURCES = (
     jobs, imports, job_events, transcripts, revisions, recordings, search, collections, chat, text_skills, templates,
-    transcriptions, completions, embeddings, models, health, keys, usage, *_COMPAT,
+    transcriptions, completions, embeddings, models, health, keys, sessions, usage, *_COMPAT,
 )  # fmt: skip
 
 
