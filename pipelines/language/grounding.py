@@ -10,7 +10,9 @@ from rapidfuzz import fuzz, process
 
 from pipelines.domain.template import Schema
 from pipelines.domain.transcript import Segment
+from pipelines.domain.writing import ends_sentence
 from pipelines.language.schemas import allowed_types, minimal_value
+from pipelines.language.text import sentence_bounds
 
 _SAME = 85.0
 """rapidfuzz's partial ratio from which a quote counts as said: speech models and language models spell differently."""
@@ -51,7 +53,7 @@ def _most_alike(wanted: str, texts: Sequence[str]) -> int | None:
 
 
 def ground_items(schema: Schema, answer: Mapping[str, object], segments: Sequence[Segment]) -> dict[str, object]:
-    """Return the answer without what nobody said, and with times that lie inside these segments.
+    """Return the answer without what nobody said or it says twice, and with times that lie inside these segments.
 
     Where there are no times (a text that was typed), ``start_s`` and ``end_s`` become null. Still fits the schema.
     """
@@ -68,7 +70,25 @@ def _ground(schema: Schema, value: object, said: _Said) -> object:
         return _ground_list(schema, value, said)
     if isinstance(value, Mapping) and "properties" in schema:
         return _ground_object(schema, value, said)
+    if isinstance(value, str) and "enum" not in schema:
+        once = say_once(value)
+        return once if len(once) >= cast(int, schema.get("minLength", 0)) else value
     return value
+
+
+def say_once(text: str) -> str:
+    """Return a text without sentences that stand in it before: a small model in a loop repeats one until it is cut off.
+
+    What the cut left of such a sentence at the end goes too. A text that says nothing twice comes back as it is.
+    """
+    sentences = [text[start:end] for start, end in sentence_bounds(text)]
+    kept: dict[str, str] = {}
+    for sentence in sentences:
+        words = _plain(sentence) or sentence
+        cut = not ends_sentence(sentence)
+        if not (cut and any(earlier.startswith(words) for earlier in kept)):
+            kept.setdefault(words, sentence)
+    return " ".join(kept.values()) if len(kept) < len(sentences) else text
 
 
 def _ground_list(schema: Schema, items: Sequence[object], said: _Said) -> object:

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from pipelines.domain.transcript import Segment
-from pipelines.language.grounding import find_quote, ground_items
+from pipelines.language.grounding import find_quote, ground_items, say_once
 from pipelines.language.schemas import for_request
 from tests.language.spoken_calls import AGENT, LABELS, SEGMENTS, SUPPORT_CALL, answers_to, shipped_templates
 
@@ -51,6 +52,27 @@ def test_paraphrases_keep_their_place_inside_the_recording() -> None:
     answer = {"decisions": [said]}
     decision = cast(list[Mapping[str, object]], ground_items(MEETING, answer, SUPPORT_CALL.segments)["decisions"])[0]
     assert decision == {"text": "They met.", "speaker": None, "start_s": 0.0, "end_s": 68.0}
+
+
+@pytest.mark.parametrize(
+    ("written", "once"),
+    [
+        ("I will send it. I am not sure. I will send it. I am not sure. I will se", "I will send it. I am not sure."),
+        ("It is very important. It is very important. It", "It is very important."),
+        ("预算是四万。预算是四万。预算", "预算是四万。"),
+        ("The launch is on May 12.  Ben sends the contract.", "The launch is on May 12.  Ben sends the contract."),
+        ("Cut off in the mid", "Cut off in the mid"),
+        ("", ""),
+    ],
+)
+def test_a_model_in_a_loop_says_it_once(written: str, once: str) -> None:
+    assert say_once(written) == once
+
+
+def test_the_texts_of_an_answer_are_said_once() -> None:
+    answer = {"reason": "No parcel. No parcel. No par", "resolution": {"status": "resolved", "text": "Sent. Sent."}}
+    said = ground_items(shipped_templates().get("support_call_v1").schema, answer, SUPPORT_CALL.segments)
+    assert said == {"reason": "No parcel.", "resolution": {"status": "resolved", "text": "Sent."}}
 
 
 def test_typed_text_has_no_times() -> None:
