@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from pipelines.jobs.erasures import ErasureJournal
 from pipelines.jobs.run import RequestPorts
 from pipelines.jobs.single_stage import ReindexPorts
 from pipelines.language.extractive import ExtractiveAnalyst
@@ -35,6 +36,7 @@ class RemotePorts:
     """Every port that a store or another process answers."""
 
     artifacts: KeepsHouse
+    erasures: ErasureJournal
     reader: RecordingReader
     transcriber: Transcriber
     diarizer: Diarizer
@@ -77,6 +79,7 @@ async def assemble_ports(
     language_model = under(LanguageModel, connected) if connected is not None else None
     return RemotePorts(
         artifacts=under(KeepsHouse, FsspecArtifactStore(settings.data.artifacts)),
+        erasures=ErasureJournal(under(KeepsHouse, FsspecArtifactStore(settings.data.erasures))),
         reader=under(RecordingReader, TaskRecordingReader(settings.data.artifacts, settings.audio.detector)),
         transcriber=behind(Transcriber, "Transcriber"),
         diarizer=behind(Diarizer, "Diarizer"),

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ray import serve
 
+from pipelines.jobs.erasures import Eraser, ErasureJournal
 from pipelines.language.ports import LanguagePorts
 from pipelines.ports.accounts import AccountStore
 from pipelines.ports.artifacts import ArtifactStore
@@ -59,6 +60,7 @@ class Services:
     diarizer: Diarizer
     embedder: Embedder
     passages: PassageStore
+    erasures: ErasureJournal
     cluster: ClusterStatus
     queries: Embedder | None = None
     """The embedder as questions reach it, with a memory; None: the embedder itself."""
@@ -76,6 +78,11 @@ class Services:
     def question_embedder(self) -> Embedder:
         """What embeds the questions of searches and chats."""
         return self.queries or self.embedder
+
+    @property
+    def eraser(self) -> Eraser:
+        """What erases for good."""
+        return Eraser(queue=self.jobs, artifacts=self.artifacts, passages=self.passages, journal=self.erasures)
 
     @property
     def chat(self) -> ChatPorts:

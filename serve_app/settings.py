@@ -52,6 +52,9 @@ class DataSettings(Section):
     """``redis://…``, where all ingress replicas count requests together; None: each counts its own."""
     audit_log: Path | None = None
     """A file to which is appended who read, changed and erased what, as lines of JSON; None: the application's log."""
+    erasure_journal: str | None = None
+    """Folder or fsspec URL of the journal of what was erased, which no backup of the data may bring back: it lies
+    outside of them. None: beside the data folder (``~/.rayscribe.erasures``); the profile ``production`` must say."""
     models_folder: Path | None = None
     """Where downloaded models are; None: ``models/`` in the data folder."""
     environment_models_folder: Path = Path(sys.prefix) / "models"
@@ -81,6 +84,11 @@ class DataSettings(Section):
     def artifacts(self) -> str:
         """URL or path of the artifact store."""
         return self.artifacts_url or str(self.root / "artifacts")
+
+    @property
+    def erasures(self) -> str:
+        """URL or path of the erasure journal."""
+        return self.erasure_journal or str(self.root.with_name(f"{self.root.name}.erasures"))
 
     @property
     def passages(self) -> str:
@@ -372,6 +380,15 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let the environment override the YAML file, which arrives as keyword arguments."""
         return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _journal_is_apart(self) -> "Settings":
+        if self.profile == "production" and self.data.erasure_journal is None:
+            raise ValueError(
+                "the production profile needs data.erasure_journal: a folder or bucket outside of what is backed up, "
+                "so that no backup brings back what was erased"
+            )
+        return self
 
     @model_validator(mode="after")
     def _keys_match_profile(self) -> "Settings":

@@ -12,7 +12,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 class InMemoryArtifactStore:
-    """Implements ArtifactStore with a dictionary."""
+    """Implements KeepsHouse with a dictionary."""
 
     def __init__(self) -> None:
         self.read_only = False
@@ -75,6 +75,18 @@ class InMemoryArtifactStore:
         """Open for synchronous reading."""
         with io.BytesIO(self._get(key)) as file:
             yield file
+
+    async def keys(self) -> tuple[str, ...]:
+        """Return every key, sorted."""
+        return tuple(sorted(self._data))
+
+    async def age_s(self, key: str) -> float:
+        """Everything is as old as this process, and that is new."""
+        return 0.0
+
+    async def sweep(self, *, older_than_s: float = 24 * 3600.0) -> int:
+        """There are no unfinished writes."""
+        return 0
 
     def _get(self, key: str) -> bytes:
         try:

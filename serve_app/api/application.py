@@ -24,8 +24,8 @@ from serve_app.api.edge.middleware import BodyLimitMiddleware, EdgeMiddleware
 from serve_app.api.edge.signatures import Signer
 from serve_app.api.edge.uploads import UploadGate
 from serve_app.api.jobs import audio as recordings
+from serve_app.api.jobs import erasures, imports, jobs, revisions, transcripts
 from serve_app.api.jobs import events as job_events
-from serve_app.api.jobs import imports, jobs, revisions, transcripts
 from serve_app.api.openai import chat as completions
 from serve_app.api.openai import embeddings, models, transcriptions
 from serve_app.api.operation import health
@@ -51,9 +51,28 @@ _BYTES_PER_CHARACTER = 6
 _COMPAT = (maie, audio_rag, queued_rag, helpline)
 """The four systems' own routes: their errors are ``{"detail": …}``."""
 _RESOURCES = (
-    jobs, imports, job_events, transcripts, revisions, recordings, search, collections, chat, text_skills, templates,
-    transcriptions, completions, embeddings, models, health, keys, sessions, usage, *_COMPAT,
-)  # fmt: skip
+    jobs,
+    imports,
+    job_events,
+    transcripts,
+    revisions,
+    recordings,
+    search,
+    collections,
+    chat,
+    text_skills,
+    templates,
+    transcriptions,
+    completions,
+    embeddings,
+    models,
+    health,
+    keys,
+    sessions,
+    usage,
+    erasures,
+    *_COMPAT,
+)
 
 
 def create_app(services: Services, *, proxy_sends_request_id: bool = False) -> FastAPI:

@@ -34,6 +34,7 @@ class Ingress:
         self._services = Services(
             settings=settings,
             artifacts=ports.artifacts,
+            erasures=ports.erasures,
             jobs=guarded(
                 JobQueue,
                 await DbosJobQueue.connect(settings.data.jobs_url, _queue_limits(settings)),

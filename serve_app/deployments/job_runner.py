@@ -41,6 +41,7 @@ class JobRunner:
             ),
             replace(runner_options(settings), observer=MeasuringObserver(metrics)),
             requests=request_ports(ports, settings),
+            journal=ports.erasures,
         )
 
     async def __del__(self) -> None:

@@ -24,6 +24,7 @@ from pipelines.fakes.passages import InMemoryPassageStore
 from pipelines.fakes.scripted_speech import Utterance, write_wav
 from pipelines.fakes.steps import InMemoryStepRunner
 from pipelines.fakes.stores import InMemoryArtifactStore
+from pipelines.jobs.erasures import ErasureJournal
 from pipelines.jobs.ports import RecordingPorts
 from pipelines.jobs.run import RequestPorts, job_flows, run_job
 from pipelines.jobs.single_stage import ReindexPorts
@@ -92,6 +93,7 @@ def build_world(settings: Settings, *, run_jobs: bool = True, **replaced: Any) -
     artifacts = replaced.pop("artifacts", None) or InMemoryArtifactStore()
     language = replaced.get("language")
     transcriber, diarizer, embedder = FakeTranscriber(), FakeDiarizer(), FakeEmbedder()
+    erasures = InMemoryArtifactStore()
     passages, cluster, metrics = InMemoryPassageStore(), QuietCluster(), RecordedMetrics()
     ports = RecordingPorts(
         reader=LocalReader(artifacts.open, PyavDecoder(), lambda _options: FakeSpeechDetector()),
@@ -110,6 +112,7 @@ def build_world(settings: Settings, *, run_jobs: bool = True, **replaced: Any) -
     fakes: dict[str, Any] = {
         "settings": settings,
         "artifacts": artifacts,
+        "erasures": ErasureJournal(erasures),
         "jobs": jobs,
         "accounts": InMemoryAccounts(),
         "reader": ports.reader,

@@ -12,11 +12,11 @@ from dbos import DBOS
 from pipelines.errors import JobStoreUnavailable, NotFound
 from pipelines.jobs.dbos.database import JobDatabase
 from pipelines.jobs.dbos.records import ENDED, WORKFLOW
-from pipelines.jobs.erase import erase_job, sweep_leftovers
+from pipelines.jobs.erase import sweep_leftovers
+from pipelines.jobs.erasures import Eraser
 from pipelines.jobs.failure import place_of
 from pipelines.ports.artifacts import ArtifactStore, KeepsHouse
-from pipelines.ports.jobs import JobObserver, JobQueue, NoObserver
-from pipelines.ports.passages import PassageStore
+from pipelines.ports.jobs import JobObserver, NoObserver
 
 ERASURE = "erase_expired_jobs"
 HOURLY = "23 * * * *"
@@ -30,9 +30,8 @@ class Retention:
     """Erases what ended more than ``keep_s`` ago, with all that belongs to it; and leftovers of killed processes."""
 
     database: JobDatabase
-    queue: JobQueue
     artifacts: ArtifactStore
-    passages: PassageStore | None
+    eraser: Eraser
     keep_s: float | None
     """None: jobs are kept."""
     observer: JobObserver = field(default_factory=NoObserver)
@@ -74,7 +73,7 @@ class Retention:
     async def _erase(self, tenant: str, job_id: str) -> bool:
         """Erase one job; whatever is wrong with it must not keep the others. Raises JobStoreUnavailable."""
         try:
-            await erase_job(self.queue, self.artifacts, self.passages, tenant, job_id)
+            await self.eraser.erase(tenant, job_id, "expired")
         except JobStoreUnavailable:
             raise
         except NotFound:

@@ -20,6 +20,7 @@ from pipelines.jobs.dbos.records import APPLICATION, QUEUE, WORKFLOW, JsonSerial
 from pipelines.jobs.dbos.retention import HOURLY, Retention
 from pipelines.jobs.dbos.steps import DbosStepRunner
 from pipelines.jobs.dbos.upgrade import upgrade_jobs
+from pipelines.jobs.erasures import Eraser, ErasureJournal
 from pipelines.jobs.failure import JobFailed, place_of
 from pipelines.jobs.ports import ProcessingOptions, RecordingPorts
 from pipelines.jobs.run import RequestPorts, job_flows, run_job
@@ -69,6 +70,7 @@ class DbosJobRunner:
         requests: RequestPorts,
         options: RunnerOptions,
         lock: FileLock | None,
+        journal: ErasureJournal | None,
     ) -> None:
         self._database = database
         self._ports = ports
@@ -82,6 +84,13 @@ class DbosJobRunner:
         if lock is None:
             self._reaper = Reaper(database, self._executor_id, options.version, options.reaping_interval_s)
         self._reaping: asyncio.Task[None] | None = None
+        self._eraser = Eraser(
+            queue=DbosJobQueue(database, QueueLimits()),
+            artifacts=ports.artifacts,
+            passages=ports.passages,
+            journal=journal,
+        )
+        self._replaying: asyncio.Task[int] | None = None
         self._running: set[asyncio.Task[object]] = set()
         self._closing = False
 
@@ -93,12 +102,14 @@ class DbosJobRunner:
         options: RunnerOptions | None = None,
         *,
         requests: RequestPorts | None = None,
+        journal: ErasureJournal | None = None,
     ) -> "DbosJobRunner":
         """Start running jobs in the current event loop, unfinished ones of a dead predecessor first.
 
         On SQLite this waits, without end, until no other runner holds the database: a draining replica and its
         successor overlap. Cancelling it while it waits leaves nothing behind. On PostgreSQL runners work side by side.
         ``requests``: what jobs without a recording need; where it is missing, such jobs fail with NotAvailable.
+        ``journal``: of what was erased, which is erased again where a backup has brought it back.
         """
         lock = await _take_lock(database_url) if is_sqlite(database_url) else None
         try:
@@ -107,7 +118,7 @@ class DbosJobRunner:
             if lock is not None:
                 lock.release()
             raise
-        runner = cls(database, ports, requests or RequestPorts(), options or RunnerOptions(), lock)
+        runner = cls(database, ports, requests or RequestPorts(), options or RunnerOptions(), lock, journal)
         try:
             await runner._start()
         except BaseException:
@@ -118,7 +129,7 @@ class DbosJobRunner:
     async def close(self) -> None:
         """Stop. Jobs under way stay as they are, for the next runner."""
         self._closing = True
-        under_way = [*self._running, *([self._reaping] if self._reaping else [])]
+        under_way = [*self._running, *(task for task in (self._reaping, self._replaying) if task is not None)]
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
@@ -148,6 +159,7 @@ class DbosJobRunner:
         await asyncio.to_thread(self._database.client.set_latest_application_version, self._options.version)
         if self._reaper is not None:
             self._reaping = asyncio.create_task(self._reaper.run())
+        self._replaying = asyncio.create_task(self._eraser.replay())
 
     def _prepare_database(self) -> None:
         if self._reaper is not None:
@@ -169,9 +181,8 @@ class DbosJobRunner:
     def _schedule_erasure(self) -> None:
         Retention(
             database=self._database,
-            queue=DbosJobQueue(self._database, QueueLimits()),
             artifacts=self._ports.artifacts,
-            passages=self._ports.passages,
+            eraser=self._eraser,
             keep_s=self._options.keep_results_s,
             observer=self._options.observer,
         ).schedule(HOURLY)

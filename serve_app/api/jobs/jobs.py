@@ -8,7 +8,6 @@ from pydantic import AwareDatetime, BeforeValidator
 
 from pipelines.domain.job import JobFilters, JobStatus
 from pipelines.errors import InvalidRequest, NotAvailable
-from pipelines.jobs.erase import erase_job
 from pipelines.jobs.result import read_job
 from serve_app.api.edge.authentication import JobReader, JobWriter
 from serve_app.api.edge.documentation import error_answers, form_body
@@ -108,8 +107,8 @@ async def delete_job(
 ) -> JobBody | Response:
     """Cancel a job that has not ended; with ``erase``, remove it whatever its state."""
     if erase:
-        await erase_job(services.jobs, services.artifacts, services.passages, caller.tenant, job_id)
-        return Response(status_code=204)
+        entry = await services.eraser.erase(caller.tenant, job_id)
+        return Response(status_code=204, headers={"location": f"/v1/erasures/{entry.erasure_id}"} if entry else None)
     return job_body(await services.jobs.cancel(caller.tenant, job_id))
 
 

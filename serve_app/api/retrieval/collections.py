@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from pipelines.domain.job import JobKind, JobRequest
 from pipelines.domain.passage import CollectionInfo
 from pipelines.errors import NotFound
+from pipelines.jobs.erasures import name_hash
 from pipelines.jobs.submit import new_job_id, require_no_reindexing
 from pipelines.ports.passages import PassageStore
 from serve_app.api.edge.authentication import JobWriter, Searcher
@@ -67,9 +68,11 @@ async def get_collection(name: Name, caller: Searcher, services: ServicesOf) -> 
 async def delete_collection(name: Name, caller: JobWriter, services: ServicesOf) -> Response:
     """Remove a collection with its passages; the recordings and transcripts stay."""
     # Looked up first, so that a name no collection can have is unknown, and not a fault of the store.
-    await _find(services, caller.tenant, name)
+    count = (await _find(services, caller.tenant, name)).passages
+    begun = await services.erasures.begin(caller.tenant, "collection", name_hash(caller.tenant, name), "asked")
     await services.passages.delete_collection(caller.tenant, name)
-    return Response(status_code=204)
+    await services.erasures.complete(begun, artifacts=0, passages=count)
+    return Response(status_code=204, headers={"location": f"/v1/erasures/{begun.erasure_id}"})
 
 
 @router.post(

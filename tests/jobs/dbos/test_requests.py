@@ -22,6 +22,7 @@ from pipelines.jobs.artifacts import load_result
 from pipelines.jobs.dbos.queue import DbosJobQueue
 from pipelines.jobs.dbos.retention import Retention
 from pipelines.jobs.dbos.runner import DbosJobRunner, RunnerOptions
+from pipelines.jobs.erasures import Eraser
 from pipelines.jobs.run import RequestPorts
 from pipelines.jobs.single_stage import ReindexPorts
 from pipelines.jobs.submit import keep_request, new_request_job
@@ -171,9 +172,8 @@ async def test_an_expired_chat_is_erased_and_its_collection_is_not(world: Reques
     await world.stop()
     expired = Retention(
         database=world.queue.database,
-        queue=world.queue,
         artifacts=world.artifacts,
-        passages=world.passages,
+        eraser=Eraser(queue=world.queue, artifacts=world.artifacts, passages=world.passages, journal=None),
         keep_s=-60.0,
     )
     assert await expired.erase_expired() == 1

@@ -3,11 +3,12 @@
 import asyncio
 import json
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,11 @@ from pipelines.jobs.dbos.queue import DbosJobQueue
 from pipelines.jobs.dbos.retention import Retention
 from pipelines.jobs.dbos.runner import DbosJobRunner, RunnerOptions
 from pipelines.jobs.erase import erase_job
+from pipelines.jobs.erasures import Eraser, ErasureJournal
 from pipelines.jobs.ports import ProcessingOptions, RecordingPorts
 from pipelines.jobs.result import job_events
+from pipelines.ports.artifacts import ArtifactStore
+from pipelines.ports.passages import PassageStore
 from pipelines.stores.artifacts import FsspecArtifactStore
 from pipelines.stores.qdrant.edge_connection import EdgeConnection
 from pipelines.stores.qdrant.passages import QdrantPassageStore
@@ -48,6 +52,13 @@ from tests.stores.qdrant.test_erasure import files_with
 
 RAW = "raw_transcript"
 SAID = tuple(utterance.text for utterance in DIALOGUE)
+
+
+def eraser(
+    world: "World", store: ArtifactStore, passages: PassageStore | None, journal: ErasureJournal | None = None
+) -> Eraser:
+    """What erases; without a journal nothing is remembered."""
+    return Eraser(queue=world.queue, artifacts=store, passages=passages, journal=journal)
 
 
 class World:
@@ -62,9 +73,9 @@ class World:
     def url(self) -> str:
         return f"sqlite:///{self.path}"
 
-    async def launch(self, ports: RecordingPorts, **options: object) -> None:
+    async def launch(self, ports: RecordingPorts, *, journal: ErasureJournal | None = None, **options: object) -> None:
         settings = RunnerOptions(polling_interval_s=0.02, **options)  # type: ignore[arg-type]  # a test's own fields
-        self.runner = await DbosJobRunner.launch(self.url, ports, settings)
+        self.runner = await DbosJobRunner.launch(self.url, ports, settings, journal=journal)
 
     async def stop(self) -> None:
         if self.runner:
@@ -469,7 +480,7 @@ class TestContents:
         assert not any(database_files_with(world.path, word) for word in SAID)
         if by == "retention":
             expired = Retention(
-                database=world.queue.database, queue=world.queue, artifacts=store, passages=passages, keep_s=-60.0
+                database=world.queue.database, artifacts=store, eraser=eraser(world, store, passages), keep_s=-60.0
             )
             assert await expired.erase_expired() == 1
         else:
@@ -491,12 +502,12 @@ class TestContents:
         await world.stop()
         await world.queue.enqueue(waiting)
         kept = Retention(
-            database=world.queue.database, queue=world.queue, artifacts=store, passages=passages, keep_s=3600.0
+            database=world.queue.database, artifacts=store, eraser=eraser(world, store, passages), keep_s=3600.0
         )
         assert await kept.erase_expired() == 0
         assert await load_result(store, old.tenant, old.job_id) is not None
         expired = Retention(
-            database=world.queue.database, queue=world.queue, artifacts=store, passages=passages, keep_s=-60.0
+            database=world.queue.database, artifacts=store, eraser=eraser(world, store, passages), keep_s=-60.0
         )
         assert await expired.erase_expired() == 1
         with pytest.raises(NotFound):
@@ -531,9 +542,8 @@ class TestContents:
         monkeypatch.setattr(world.queue, "get", lose)
         retention = Retention(
             database=world.queue.database,
-            queue=world.queue,
             artifacts=store,
-            passages=DamagedCollection(),
+            eraser=eraser(world, store, DamagedCollection()),
             keep_s=-60.0,
             observer=diary,
         )
@@ -552,7 +562,7 @@ class TestContents:
         for key in (mine, lost, "acme/requests/1/recording"):
             await store.write(key, b"data")
             os.utime(tmp_path / "artifacts" / key, (0, 0))
-        kept = Retention(database=world.queue.database, queue=world.queue, artifacts=store, passages=None, keep_s=None)
+        kept = Retention(database=world.queue.database, artifacts=store, eraser=eraser(world, store, None), keep_s=None)
         assert await kept.erase_expired() == 0
         assert await store.keys() == (mine,)
         assert await world.status(waiting) is JobStatus.QUEUED
@@ -590,3 +600,93 @@ def stored_values(path: Path) -> list[str]:
             for table, column in places
             for (value,) in database.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL")
         ]
+
+
+class TestRestoredBackup:
+    async def test_what_was_erased_does_not_come_back_with_a_backup(self, world: World, tmp_path: Path) -> None:
+        data, journal = tmp_path / "data", ErasureJournal(FsspecArtifactStore(str(tmp_path / "journal")))
+        store = FsspecArtifactStore(str(data / "artifacts"))
+        erased, kept = new_job(), new_job()
+        async with opened(data) as passages:
+            await world.launch(await fake_ports(store, passages=passages), journal=journal)
+            for job in (erased, kept):
+                await world.queue.enqueue(job)
+                await world.finish(job)
+            await world.stop()
+        await asyncio.to_thread(back_up, world.path, data, tmp_path / "backup")
+        async with opened(data) as passages:
+            entry = await eraser(world, store, passages, journal).erase(erased.tenant, erased.job_id)
+        assert entry is not None
+        assert (entry.kind, entry.target, entry.passages) == ("job", erased.job_id, 2)
+        assert entry.artifacts is not None
+        assert entry.artifacts >= 6
+        assert not files_with(data, erased.job_id)
+
+        await world.queue.close()
+        await asyncio.to_thread(restore, world.path, data, tmp_path / "backup")
+        world.queue = await DbosJobQueue.connect(world.url)
+        assert await world.status(erased) is JobStatus.SUCCEEDED, "the backup has it"
+        async with opened(data) as passages:
+            await world.launch(await fake_ports(store, passages=passages), journal=journal)
+            assert world.runner is not None
+            assert world.runner._replaying is not None
+            assert await world.runner._replaying == 1
+            with pytest.raises(NotFound):
+                await world.queue.get(erased.tenant, erased.job_id)
+            assert await store.list_keys(f"{erased.tenant}/{erased.job_id}") == ()
+            assert await passages.passages("acme", "biology", erased.job_id) == ()
+            assert len(await passages.passages("acme", "biology", kept.job_id)) == 2
+            assert await world.status(kept) is JobStatus.SUCCEEDED
+            await world.stop()
+
+    async def test_a_job_that_was_made_after_its_erasure_stays(self, world: World) -> None:
+        journal, store = ErasureJournal(InMemoryArtifactStore()), InMemoryArtifactStore()
+        again = new_job(RAW)
+        await journal.begin(again.tenant, "job", again.job_id, "asked")
+        later = replace(again, created_at="2199-01-01T00:00:00.000Z")
+        await world.queue.enqueue(later)
+        assert await eraser(world, store, None, journal).replay() == 0
+        assert await world.status(later) is JobStatus.QUEUED
+
+    async def test_what_came_back_without_its_record_is_removed_too(self, world: World) -> None:
+        journal, store = ErasureJournal(InMemoryArtifactStore()), InMemoryArtifactStore()
+        passages = InMemoryPassageStore()
+        await journal.begin("acme", "job", "0192-gone", "asked")
+        await store.write("acme/0192-gone/transcribe.json", b"{}")
+        await store.write("acme/0192-other/transcribe.json", b"{}")
+        assert await eraser(world, store, passages, journal).replay() == 1
+        assert await store.keys() == ("acme/0192-other/transcribe.json",)
+        assert await eraser(world, store, passages, journal).replay() == 0
+
+    async def test_an_entry_that_cannot_be_read_does_not_keep_the_others(self, world: World) -> None:
+        kept, store = InMemoryArtifactStore(), InMemoryArtifactStore()
+        journal = ErasureJournal(kept)
+        await journal.begin("acme", "job", "0192-gone", "asked")
+        await kept.write("acme/00000000-damaged.json", b"{")
+        await store.write("acme/0192-gone/transcribe.json", b"{}")
+        assert await eraser(world, store, None, journal).replay() == 1
+
+
+@asynccontextmanager
+async def opened(data: Path) -> AsyncIterator[QdrantPassageStore]:
+    """The passages of a data folder, by the engine in this process."""
+    store = QdrantPassageStore(EdgeConnection(data / "qdrant", pause_s=0.0))
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def back_up(database: Path, data: Path, backup: Path) -> None:
+    shutil.copytree(data, backup / "data")
+    for file in database.parent.glob(f"{database.name}*"):
+        shutil.copy(file, backup / file.name)
+
+
+def restore(database: Path, data: Path, backup: Path) -> None:
+    shutil.rmtree(data)
+    shutil.copytree(backup / "data", data)
+    for file in database.parent.glob(f"{database.name}*"):
+        file.unlink()
+    for file in backup.glob(f"{database.name}*"):
+        shutil.copy(file, database.parent / file.name)
