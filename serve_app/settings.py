@@ -382,20 +382,20 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
     @model_validator(mode="after")
-    def _journal_is_apart(self) -> "Settings":
-        if self.profile == "production" and self.data.erasure_journal is None:
-            raise ValueError(
-                "the production profile needs data.erasure_journal: a folder or bucket outside of what is backed up, "
-                "so that no backup brings back what was erased"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _keys_match_profile(self) -> "Settings":
         if self.profile != "local" and not self.keys:
             raise ValueError(
                 f"the {self.profile} profile needs at least one key: set keys: [{{sha256, tenant, scopes}}] "
                 "(the hash of a key: printf %s KEY | sha256sum)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _journal_is_apart(self) -> "Settings":
+        if self.profile == "production" and self.data.erasure_journal is None:
+            raise ValueError(
+                "the production profile needs data.erasure_journal: a folder or bucket outside of what is backed up, "
+                "so that no backup brings back what was erased"
             )
         return self
 

@@ -3,6 +3,7 @@
 from unittest.mock import Mock
 
 import pytest
+from pydantic import ValidationError
 
 from pipelines.domain.answer import SamplingOptions
 from pipelines.language.engines.openai import Endpoint
@@ -37,3 +38,12 @@ def test_jobs_answer_as_requests_do() -> None:
 def test_whoever_calls_the_model_gives_up_on_its_first_word_before_the_flow_does() -> None:
     endpoint = Endpoint(base_url="http://127.0.0.1:1/v1", model="tiny")
     assert chat_options(Settings()).first_token_timeout_s > endpoint.first_token_timeout_s
+
+
+def test_production_says_where_erasures_are_remembered() -> None:
+    keys = [{"sha256": "0" * 64, "tenant": "acme"}]
+    with pytest.raises(ValidationError, match=r"data\.erasure_journal"):
+        Settings(profile="production", keys=keys)
+    apart = Settings(profile="production", keys=keys, data={"erasure_journal": "s3://elsewhere/journal"})
+    assert apart.data.erasures == "s3://elsewhere/journal"
+    assert Settings(data={"folder": "/srv/data"}).data.erasures == "/srv/data.erasures"

@@ -250,6 +250,7 @@ async def _revise(
         change,
         expected=_revision_in(if_match),
         origin=origin,
+        author=caller.key_id,
     )
 
 

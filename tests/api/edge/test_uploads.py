@@ -34,7 +34,8 @@ async def test_the_body_of_a_job_has_every_key_of_the_contract(idle: World, wav:
         "degraded", "links",
     }  # fmt: skip
     assert set(job["recording"]) == {
-        "filename", "sha256", "bytes", "duration_s", "container", "codec", "channels", "sample_rate_hz"
+        "filename", "sha256", "bytes", "duration_s", "duration_estimated", "container", "codec", "channels",
+        "sample_rate_hz",
     }  # fmt: skip
     assert set(job["results"]) == {
         "raw_transcript", "clean_transcript", "summary", "translation", "entities", "classification", "quality",
