@@ -138,8 +138,9 @@ class LimitSettings(Section):
     """Waiting jobs of all tenants; 429 ``queue_full`` above it."""
     recording_hours: float = Field(default=12.0, gt=0)
     """Longest recording; decoded seconds are counted, not believed."""
-    diarization_hours: float = Field(default=2.0, gt=0)
-    """Longest recording for unsharded diarization; 422 ``diarization_too_long`` above it."""
+    diarization_hours: float = Field(default=12.0, gt=0)
+    """Longest recording for diarization; 422 ``diarization_too_long`` above it. The engines hear long recordings in
+    pieces, on all replicas; one that cannot takes 2 h at most, whatever stands here."""
     minimum_request_s: float = Field(default=0.1, ge=0)
     """Shortest audio for a transcription request."""
     minimum_job_s: float = Field(default=1.0, ge=0)
@@ -226,6 +227,9 @@ class ModelChoice(Section):
     it hears a window and ``context_margin_s`` of silence, and 30 s only where the text then looks wrong."""
     context_margin_s: float = Field(default=5.0, ge=1, le=30)
     """Find it for a model family by ``python -m bench margin``; too little makes texts run on."""
+    segmentation_step_s: float | None = Field(default=None, ge=0.25, le=5)
+    """pyannote: from one chunk of its segmentation to the next; None: as its pipeline says (mostly 1 s). With 2 s it
+    takes half the time; ``python -m bench diarization`` says what that costs."""
     demo: bool = False
     """A small model that ships with the project; results say so."""
 

@@ -1,21 +1,33 @@
 """A stored recording, probed and read in this process."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, aclosing, closing
 from functools import partial
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 
 from pipelines.audio.waveform import measure_waveform
 from pipelines.audio.windows import read_windows
-from pipelines.domain.audio import LEAD_S, SAMPLE_RATE_HZ, AudioExtent, Recording, Waveform, Window, WindowingOptions
+from pipelines.domain.audio import (
+    LEAD_S,
+    SAMPLE_RATE_HZ,
+    AudioExtent,
+    PieceCut,
+    Recording,
+    RecordingPiece,
+    Waveform,
+    Window,
+    WindowingOptions,
+)
 from pipelines.domain.job import Upload
 from pipelines.domain.samples import Samples
 from pipelines.ports.audio import AudioDecoder, SpeechDetector
 
+ItemT = TypeVar("ItemT")
 OpenArtifact = Callable[[str], AbstractContextManager[BinaryIO]]
 
 
@@ -45,17 +57,18 @@ class LocalReader:
         self, artifact: str, options: WindowingOptions, *, first_index: int = 0
     ) -> AsyncGenerator[Window | AudioExtent, None]:
         """Yield windows, then the extent; see RecordingReader.windows."""
-        loop = asyncio.get_running_loop()
-        items = self._read(artifact, options, first_index)
-        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reader")
-        try:
-            while (item := await loop.run_in_executor(thread, next, items, None)) is not None:
+        async with aclosing(_in_a_thread(self._read(artifact, options, first_index))) as items:
+            async for item in items:
                 yield item
-        finally:
-            # In the same thread, so that it waits for a block that is still being decoded.
-            closed = loop.run_in_executor(thread, items.close)
-            thread.shutdown(wait=False)
-            await asyncio.shield(closed)
+
+    async def pieces(
+        self, artifact: str, cut: PieceCut, *, max_duration_s: float, skip: Collection[int] = ()
+    ) -> AsyncGenerator[RecordingPiece, None]:
+        """Yield pieces; see RecordingReader.pieces."""
+        read = read_pieces(self._open, self._decoder, artifact, cut, max_duration_s, skip)
+        async with aclosing(_in_a_thread(read)) as items:
+            async for item in items:
+                yield item
 
     def _read(
         self, artifact: str, options: WindowingOptions, first_index: int
@@ -94,3 +107,53 @@ def _lead(samples: Samples) -> Samples:
     filled = np.zeros(round(LEAD_S * SAMPLE_RATE_HZ), dtype=np.int16)
     filled[: len(samples)] = samples[: len(filled)]
     return filled
+
+
+async def _in_a_thread(items: Generator[ItemT, None, None]) -> AsyncGenerator[ItemT, None]:
+    loop = asyncio.get_running_loop()
+    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reader")
+    try:
+        while (item := await loop.run_in_executor(thread, next, items, None)) is not None:
+            yield item
+    finally:
+        # In the same thread, so that it waits for a block that is still being decoded.
+        closed = loop.run_in_executor(thread, items.close)
+        thread.shutdown(wait=False)
+        await asyncio.shield(closed)
+
+
+def read_pieces(
+    open_artifact: OpenArtifact,
+    decoder: AudioDecoder,
+    artifact: str,
+    cut: PieceCut,
+    max_duration_s: float,
+    skip: Collection[int] = (),
+) -> Generator[RecordingPiece, None, None]:
+    """Decode a recording piece by piece; see RecordingReader.pieces. Blocking; holds one piece and its surroundings."""
+    with open_artifact(artifact) as source, closing(decoder.decode(source, max_duration_s=max_duration_s)) as blocks:
+        for piece in cut_pieces(blocks, cut):
+            if piece.index not in skip:
+                yield piece
+
+
+def cut_pieces(blocks: Iterable[Samples], cut: PieceCut) -> Iterator[RecordingPiece]:
+    """Cut blocks of samples into pieces; no sample, no piece."""
+    held: deque[Samples] = deque()
+    held_start = held_end = start = index = 0
+
+    def piece(end: int, last: int) -> RecordingPiece:
+        first = max(0, start - cut.before_samples)
+        samples = np.concatenate(held)[first - held_start : last - held_start]
+        return RecordingPiece(index=index, start=start, end=end, samples_start=first, samples=samples)
+
+    for block in blocks:
+        held.append(block)
+        held_end += len(block)
+        while held_end > start + cut.own_samples + cut.after_samples:
+            yield piece(start + cut.own_samples, start + cut.own_samples + cut.after_samples)
+            index, start = index + 1, start + cut.own_samples
+            while held_start + len(held[0]) <= start - cut.before_samples:
+                held_start += len(held.popleft())
+    if held_end > start:
+        yield piece(held_end, held_end)

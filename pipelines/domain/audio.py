@@ -123,6 +123,31 @@ class AudioWarning:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PieceCut:
+    """How a long recording is cut into pieces that can be heard apart: where, and how much of what lies around each."""
+
+    own_samples: int
+    """From the start of one piece to that of the next."""
+    before_samples: int = 0
+    after_samples: int = 0
+    """A rest that is not longer belongs to the piece before it, which has it anyway."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingPiece:
+    """A part of a recording, with what lies around it; all in samples from the recording's start."""
+
+    index: int
+    start: int
+    end: int
+    """Of the piece itself: the pieces of a recording abut."""
+    samples_start: int
+    """Where ``samples`` begin: at the start or before it."""
+    samples: object
+    """int16 mono at 16 kHz, or an opaque reference as a Window's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AudioExtent:
     """What was found when a recording had been decoded to its end."""
 

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import IntEnum
 from typing import Literal
 
+from pipelines.domain.audio import PieceCut
+
 ModelRole = Literal["asr", "diarizer", "embedder", "reranker", "llm"]
 DegradedStage = Literal["transcribe", "diarize", "enhance", "understand", "index", "answer"]
 """The contract's stages in which something else than what was wanted may be used."""
@@ -99,6 +101,8 @@ class DiarizerInfo(ModelInfo):
     segmentation: str | None = None
     """What finds speech and changes of speaker."""
     clustering: str | None = None
+    pieces: PieceCut | None = None
+    """How it takes a long recording in pieces, on any of its replicas; None: only as a whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

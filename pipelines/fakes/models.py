@@ -1,19 +1,20 @@
 """Models that behave: deterministic, instant, and faithful to the obligations of their ports."""
 
 import hashlib
+import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from pipelines.domain.audio import MAX_SPEECH_PIECE_S, SAMPLE_RATE_HZ, TimeSpan, Window
+from pipelines.domain.audio import MAX_SPEECH_PIECE_S, SAMPLE_RATE_HZ, PieceCut, RecordingPiece, TimeSpan, Window
 from pipelines.domain.model import AsrInfo, DiarizerInfo, EmbedderInfo
 from pipelines.domain.passage import Embedding, SparseVector
 from pipelines.domain.samples import Samples
 from pipelines.domain.speakers import Diarization, DiarizationOptions, SpeakerTurn
 from pipelines.domain.transcript import LanguageGuess, Segment, TranscriptionOptions, WindowTranscript, Word
-from pipelines.errors import InvalidRequest
+from pipelines.errors import InvalidRequest, NotAvailable
 from pipelines.fakes.rehearsal import Rehearsal
 from pipelines.fakes.scripted_speech import Utterance, read_utterances
 
@@ -122,25 +123,41 @@ class FakeTranscriber:
 class FakeDiarizer:
     """Reads the speaker numbers that ``scripted_speech`` wrote into samples. Implements Diarizer."""
 
-    def __init__(self, rehearsal: Rehearsal | None = None) -> None:
+    def __init__(self, rehearsal: Rehearsal | None = None, *, pieces: PieceCut | None = None) -> None:
+        """``pieces``: how it takes a long recording; None: only as a whole."""
         self._rehearsal = rehearsal or Rehearsal(None)
+        self._pieces = pieces
+        self.heard: list[int] = []
+        """Indices of all pieces heard, in order."""
 
     async def diarize(self, samples: object, options: DiarizationOptions) -> Diarization:
         """Return one turn an utterance; with ``num_speakers`` or ``max_speakers`` the surplus speakers are merged."""
-        if (options.min_speakers or 0) > (options.max_speakers or math.inf):
-            raise InvalidRequest("min_speakers is larger than max_speakers", "min_speakers")
+        _require_possible(options)
         await self._rehearsal.enter("diarize", "")
-        limit = options.num_speakers or options.max_speakers or 1_000
-        names: dict[int, str] = {}
-        turns = []
-        for utterance in read_utterances(np.asarray(samples)):
-            name = names.setdefault(utterance.speaker, f"SPEAKER_{min(len(names), limit - 1):02d}")
-            turns.append(SpeakerTurn(start_s=utterance.start_s, end_s=utterance.end_s, speaker=name))
-        return Diarization(turns=tuple(turns), exclusive_turns=tuple(turns))
+        return _take_turns(read_utterances(np.asarray(samples)), options)
+
+    async def hear(self, samples: object, piece: RecordingPiece) -> bytes:
+        """Return the utterances that begin in the piece."""
+        if self._pieces is None:
+            raise NotAvailable("this diarizer takes no pieces")
+        await self._rehearsal.enter("hear", str(piece.index))
+        self.heard.append(piece.index)
+        begun_s, ended_s = (place / SAMPLE_RATE_HZ for place in (piece.start, piece.end))
+        utterances = read_utterances(np.asarray(samples), offset_s=piece.samples_start / SAMPLE_RATE_HZ)
+        own = [(each.start_s, each.end_s, each.speaker) for each in utterances if begun_s <= each.start_s < ended_s]
+        return json.dumps(own).encode()
+
+    async def tell_apart(self, heard: Sequence[bytes], options: DiarizationOptions) -> Diarization:
+        """Return the turns of all pieces."""
+        _require_possible(options)
+        await self._rehearsal.enter("tell_apart", str(len(heard)))
+        rows = (row for piece in heard for row in json.loads(piece))
+        utterances = (Utterance(start_s=start, end_s=end, text="", speaker=speaker) for start, end, speaker in rows)
+        return _take_turns(utterances, options)
 
     async def info(self) -> DiarizerInfo:
         """Describe the fake."""
-        return DiarizerInfo(backend="fake", name="scripted", checkpoint_hash="sha256:fake")
+        return DiarizerInfo(backend="fake", name="scripted", checkpoint_hash="sha256:fake", pieces=self._pieces)
 
 
 class FakeEmbedder:
@@ -169,6 +186,21 @@ class FakeEmbedder:
             capabilities=("dense", "sparse"),
             vector_size=self.vector_size,
         )
+
+
+def _require_possible(options: DiarizationOptions) -> None:
+    if (options.min_speakers or 0) > (options.max_speakers or math.inf):
+        raise InvalidRequest("min_speakers is larger than max_speakers", "min_speakers")
+
+
+def _take_turns(utterances: Iterable[Utterance], options: DiarizationOptions) -> Diarization:
+    limit = options.num_speakers or options.max_speakers or 1_000
+    names: dict[int, str] = {}
+    turns = []
+    for utterance in utterances:
+        name = names.setdefault(utterance.speaker, f"SPEAKER_{min(len(names), limit - 1):02d}")
+        turns.append(SpeakerTurn(start_s=utterance.start_s, end_s=utterance.end_s, speaker=name))
+    return Diarization(turns=tuple(turns), exclusive_turns=tuple(turns))
 
 
 def _segment(number: int, utterance: Utterance, options: TranscriptionOptions) -> Segment:

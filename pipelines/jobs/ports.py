@@ -32,16 +32,22 @@ class ProcessingOptions:
     windowing: WindowingOptions = field(default_factory=WindowingOptions)
     minimum_duration_s: float = 1.0
     """Shorter recordings fail with AudioTooShort."""
-    max_diarization_s: float = 2 * 3600.0
-    """Longest recording for unsharded diarization; beyond it DiarizationTooLong."""
+    max_diarization_s: float = 12 * 3600.0
+    """Longest recording for diarization; beyond it DiarizationTooLong. A diarizer that takes no pieces has a limit of
+    its own, below."""
     windows_at_once: int | None = None
     """Windows of all jobs of a runner that are at its transcribers together; None: as many as its jobs have."""
     diarizations_at_once: int | None = None
-    """Recordings of all jobs of a runner that are at its diarizers together."""
+    """Recordings, or pieces of them, of all jobs of a runner that are at its diarizers together."""
     timeout_base_s: float = 600.0
     """A run of a job may work this …"""
     timeout_factor: float = 3.0
     """… plus this × the recording's duration (3 on CPU, 1 on GPU); then it fails with DeadlineExceeded."""
+
+    @property
+    def pieces_at_once(self) -> int:
+        """How many pieces of one recording are held together: one more than there is room for, which is read ahead."""
+        return 1 + (self.diarizations_at_once or 3)
 
     def timeout_s(self, duration_s: float | None) -> float:
         """Return how long one run of a job may work; an unknown duration counts as the longest allowed."""

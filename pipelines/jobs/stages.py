@@ -19,7 +19,7 @@ from pipelines.domain.model import AsrInfo, Degradation, ModelInfo, describe_mod
 from pipelines.domain.speakers import Diarization, DiarizationOptions
 from pipelines.domain.transcript import Transcript, TranscriptionOptions, TranscriptionReport, WindowTranscript
 from pipelines.domain.understanding import EnhancementReport, UnderstandingReport
-from pipelines.errors import ArtifactNotFound, NotAvailable
+from pipelines.errors import ArtifactNotFound, NotAvailable, RayScribeError
 from pipelines.jobs.artifacts import artifact_key, load_artifact, made_once
 from pipelines.jobs.clock import FairSlots, JobClock, ModelSlots
 from pipelines.jobs.features import wanted_stages
@@ -29,7 +29,7 @@ from pipelines.ports.models import AnswerT, CallModel
 from pipelines.recognition.transcribe import transcribe_recording, wave_key
 from pipelines.retrieval.indexing import index_transcript
 from pipelines.speakers.assign import assign_speakers
-from pipelines.speakers.diarize import diarize_recording
+from pipelines.speakers.diarize import KeptPieces, diarize_recording
 
 WORKFLOW_VERSION = "1"
 """Raised when the rows change: jobs of an older version start over, and skip by artifact."""
@@ -302,17 +302,27 @@ async def diarize(context: JobContext) -> Diarized:
     diarizer, request = context.ports.diarizer, context.request
     if diarizer is None:
         raise NotAvailable("this deployment does not diarize", "features")
-    diarization = await diarize_recording(
-        context.ports.reader,
-        diarizer,
-        context.job.upload.artifact,
-        DiarizationOptions(
-            num_speakers=request.num_speakers, min_speakers=request.min_speakers, max_speakers=request.max_speakers
-        ),
-        max_duration_s=context.options.max_diarization_s,
-        call_model=context.in_turn(context.slots.recordings),
-    )
-    return Diarized(diarization=diarization, model=await diarizer.info())
+    # What was heard holds voices: it stays until it is known who speaks when, or that this will not be, and no longer.
+    kept = KeptPieces(artifacts=context.ports.artifacts, folder=f"{context.job.tenant}/{context.job.job_id}/diarize")
+    try:
+        diarization = await diarize_recording(
+            context.ports.reader,
+            diarizer,
+            context.job.upload.artifact,
+            DiarizationOptions(
+                num_speakers=request.num_speakers, min_speakers=request.min_speakers, max_speakers=request.max_speakers
+            ),
+            max_duration_s=context.options.max_diarization_s,
+            call_model=context.in_turn(context.slots.recordings),
+            kept=kept,
+            at_once=context.options.pieces_at_once,
+        )
+    except RayScribeError:
+        await kept.forget()
+        raise
+    record = Diarized(diarization=diarization, model=await diarizer.info())
+    await kept.forget()
+    return record
 
 
 async def attribute(context: JobContext) -> Attributed:

@@ -1,9 +1,19 @@
 """What turns the bytes of a recording into windows of speech."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import BinaryIO, Protocol
 
-from pipelines.domain.audio import AudioExtent, AudioWarning, Recording, TimeSpan, Waveform, Window, WindowingOptions
+from pipelines.domain.audio import (
+    AudioExtent,
+    AudioWarning,
+    PieceCut,
+    Recording,
+    RecordingPiece,
+    TimeSpan,
+    Waveform,
+    Window,
+    WindowingOptions,
+)
 from pipelines.domain.job import Upload
 from pipelines.domain.samples import Samples
 
@@ -94,6 +104,15 @@ class RecordingReader(Protocol):
         The cut depends on the audio and the options alone: a second read yields the same windows. Windows before
         ``first_index`` are skipped (cut, but not yielded). The producer waits when the consumer is slow (bounded
         memory), and stops when the generator is closed. Raises as AudioDecoder.decode does.
+        """
+        ...
+
+    def pieces(
+        self, artifact: str, cut: PieceCut, *, max_duration_s: float, skip: Collection[int] = ()
+    ) -> AsyncGenerator[RecordingPiece, None]:
+        """Yield the recording in pieces, in order, while it is being decoded; those whose index is in ``skip`` are not.
+
+        The last piece is as long as what is left. Waits and stops as ``windows`` does; raises as AudioDecoder.decode.
         """
         ...
 

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
-from pipelines.domain.audio import Window
+from pipelines.domain.audio import RecordingPiece, Window
 from pipelines.domain.model import AsrInfo, DiarizerInfo, EmbedderInfo, RerankerInfo
 from pipelines.domain.passage import Embedding
 from pipelines.domain.speakers import Diarization, DiarizationOptions
@@ -52,6 +52,23 @@ class Diarizer(Protocol):
         """Diarize a whole recording (int16 mono 16 kHz, or the reader's reference to it).
 
         Silence gives no turns. Raises InvalidRequest (min_speakers > max_speakers), ModelUnavailable.
+        """
+        ...
+
+    async def hear(self, samples: object, piece: RecordingPiece) -> bytes:
+        """Return what can be found out from one piece alone, for ``tell_apart``; ``samples`` are the piece's.
+
+        Pieces are cut as ``info().pieces`` says, and any replica hears any of them. Raises NotAvailable where that is
+        None, ModelUnavailable.
+        """
+        ...
+
+    async def tell_apart(self, heard: Sequence[bytes], options: DiarizationOptions) -> Diarization:
+        """Return who speaks when in a recording whose pieces were heard, all of them, in order.
+
+        What ``diarize`` returns of the same recording differs at the borders of the pieces at most. Raises
+        NotAvailable, InvalidRequest as ``diarize`` does, ModelError (pieces that another model has heard),
+        ModelUnavailable.
         """
         ...
 

@@ -67,6 +67,12 @@ def cut_at(spans: Sequence[Span], places: Sequence[int], shortest: int) -> list[
     return pieces
 
 
+def clipped(span: Span, shift: int, within: Span) -> Span | None:
+    """Return the part of a span, moved by ``shift``, that lies within another; None where there is none."""
+    start, end = max(span[0] + shift, within[0]), min(span[1] + shift, within[1])
+    return (start, end) if start < end else None
+
+
 def lay_windows(stretches: Sequence[Span]) -> list[Window]:
     """Lay windows of 1.6 s every 0.4 s over each stretch; a shorter stretch is one window.
 

@@ -1,5 +1,8 @@
 """Who speaks when: one recording at a time a replica, because pyannote's pipeline is not re-entrant."""
 
+from collections.abc import Sequence
+
+from pipelines.domain.audio import RecordingPiece
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.samples import Samples
 from pipelines.domain.speakers import Diarization, DiarizationOptions
@@ -25,6 +28,14 @@ class DiarizerDeployment:
     async def diarize(self, samples: Samples, options: DiarizationOptions) -> Diarization:
         """Diarize a whole recording, which Ray resolved as a top-level argument."""
         return await self._chain.call(lambda engine: engine.diarize(samples, options))
+
+    async def hear(self, samples: Samples, piece: RecordingPiece) -> bytes:
+        """Hear one piece of a recording."""
+        return await self._chain.call(lambda engine: engine.hear(samples, piece))
+
+    async def tell_apart(self, heard: Sequence[bytes], options: DiarizationOptions) -> Diarization:
+        """Put together what was heard, here and in other replicas."""
+        return await self._chain.call(lambda engine: engine.tell_apart(heard, options))
 
     async def info(self) -> ModelInfo:
         """Say what is loaded."""

@@ -56,7 +56,11 @@ def diarizer_loaders(settings: ModelSettings) -> dict[str, Loader[Diarizer]]:
         folder = require_folder(path)
         await import_patiently("pyannote.audio")
         return await PyannoteDiarizer.load(
-            folder, name=choice.name, device=torch_device(choice), threads=settings.threads
+            folder,
+            name=choice.name,
+            device=torch_device(choice),
+            threads=settings.threads,
+            step_s=choice.segmentation_step_s,
         )
 
     async def ge2e(choice: ModelChoice, path: Path) -> Diarizer:

@@ -3,12 +3,12 @@
 Verbs that share a dependency share its breaker and its name in health and metrics. ``None`` passes a call through.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 from pipelines.domain.answer import SamplingOptions
-from pipelines.domain.audio import Window, WindowingOptions
+from pipelines.domain.audio import SAMPLE_RATE_HZ, PieceCut, RecordingPiece, Window, WindowingOptions
 from pipelines.errors import (
     ArtifactStoreUnavailable,
     GenerationTruncated,
@@ -34,6 +34,8 @@ _DECODING_S_PER_AUDIO_S = 10.0
 """A window may take ten times its length in a full queue on a slow CPU before the call is given up."""
 _DIARIZATION_LIMIT_S = 2 * 3600.0
 """As long as the longest recording that unsharded diarization takes: slower than real time is as good as stuck."""
+_TELLING_S_PER_PIECE = 10.0
+"""Clustering is bounded, and following the voices takes a fraction of a second for five minutes."""
 _EMBEDDING_S_PER_TEXT = 1.0
 _READING_S_PER_AUDIO_S = 0.1
 """Reading is 175 times faster than speech; ten times faster is a machine that is busy with everything else."""
@@ -79,6 +81,10 @@ def policy_table(own: ResilienceSettings) -> Mapping[type, Rules]:
         limit_s = own.reader.timeout_s + _READING_S_PER_AUDIO_S * options.max_duration_s
         return StreamLimits(first_s=limit_s, silence_s=limit_s, total_s=limit_s)
 
+    def piece_limits(_: str, cut: PieceCut, *, max_duration_s: float, skip: Collection[int] = ()) -> StreamLimits:
+        limit_s = own.reader.timeout_s + _READING_S_PER_AUDIO_S * max_duration_s
+        return StreamLimits(first_s=limit_s, silence_s=limit_s, total_s=limit_s)
+
     return {
         Transcriber: {
             "transcribe": replace(window, extra_timeout_s=lambda window, _: _decoding_s(window)),
@@ -87,6 +93,10 @@ def policy_table(own: ResilienceSettings) -> Mapping[type, Rules]:
         },
         Diarizer: {
             "diarize": replace(model, dependency="diarizer", extra_timeout_s=lambda *_: _DIARIZATION_LIMIT_S),
+            "hear": replace(model, dependency="diarizer", extra_timeout_s=lambda _, piece: _hearing_s(piece)),
+            "tell_apart": replace(
+                model, dependency="diarizer", extra_timeout_s=lambda heard, _: _TELLING_S_PER_PIECE * len(heard)
+            ),
             "info": _info(replace(model, dependency="diarizer")),
         },
         Embedder: {
@@ -114,6 +124,7 @@ def policy_table(own: ResilienceSettings) -> Mapping[type, Rules]:
         RecordingReader: {
             "probe": read,
             "windows": replace(read, limits=reading_limits),
+            "pieces": replace(read, limits=piece_limits),
             **dict.fromkeys(
                 ("samples", "waveform"),
                 replace(
@@ -160,6 +171,10 @@ def _info(rule: Rule, *, failures_to_open: int | None = None) -> Rule:
 
 def _samples_first(window: Window, *others: Any) -> tuple[object, ...]:
     return window.samples, replace(window, samples=None), *others
+
+
+def _hearing_s(piece: RecordingPiece) -> float:
+    return (piece.end - piece.start) / SAMPLE_RATE_HZ
 
 
 def _decoding_s(window: Window) -> float:

@@ -1,7 +1,8 @@
 """The RecordingReader over Ray tasks: decoding a stranger's file never happens in a process that serves."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -9,7 +10,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError, WorkerCrashedError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pipelines.domain.audio import AudioExtent, Recording, Waveform, Window, WindowingOptions
+from pipelines.domain.audio import AudioExtent, PieceCut, Recording, RecordingPiece, Waveform, Window, WindowingOptions
 from pipelines.domain.job import Upload
 from pipelines.errors import AudioDamaged, DependencyError
 from serve_app.remote import recording_tasks
@@ -45,17 +46,20 @@ class TaskRecordingReader:
         produced = recording_tasks.speech_windows.remote(
             self._artifacts, artifact, options, first_index, self._detector
         )
-        try:
-            async for reference in produced:
-                item = await reference
-                if isinstance(item, Window):
-                    item = replace(item, samples=await anext(produced))
+        async with aclosing(_paired(produced, Window)) as items:
+            async for item in items:
                 yield item
-        except RayError as error:
-            _raise_reading_error(error)
-        except (asyncio.CancelledError, GeneratorExit):
-            _end_task(produced)
-            raise
+
+    async def pieces(
+        self, artifact: str, cut: PieceCut, *, max_duration_s: float, skip: Collection[int] = ()
+    ) -> AsyncGenerator[RecordingPiece, None]:
+        """Yield pieces whose samples are object references; the task waits while more than two are unread."""
+        produced = recording_tasks.recording_pieces.remote(
+            self._artifacts, artifact, cut, max_duration_s, frozenset(skip)
+        )
+        async with aclosing(_paired(produced, RecordingPiece)) as items:
+            async for item in items:
+                yield item
 
     async def samples(self, artifact: str, *, max_duration_s: float, lead: Sequence[str] = ()) -> object:
         """Return a reference to the whole recording, once it is there."""
@@ -70,6 +74,21 @@ class TaskRecordingReader:
             recording_tasks.recording_waveform.remote(self._artifacts, artifact, max_duration_s)
         )
         return waveform
+
+
+async def _paired(produced: Any, holds_samples: type[Window | RecordingPiece]) -> AsyncGenerator[Any, None]:
+    """Put the references to samples, which follow their descriptions, into these."""
+    try:
+        async for reference in produced:
+            item = await reference
+            if isinstance(item, holds_samples):
+                item = replace(item, samples=await anext(produced))
+            yield item
+    except RayError as error:
+        _raise_reading_error(error)
+    except (asyncio.CancelledError, GeneratorExit):
+        _end_task(produced)
+        raise
 
 
 async def _result_of(task: Any) -> Any:

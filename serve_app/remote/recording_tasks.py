@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 import ray
 
-from pipelines.domain.audio import AudioExtent, Recording, Waveform, Window, WindowingOptions
+from pipelines.domain.audio import AudioExtent, PieceCut, Recording, RecordingPiece, Waveform, Window, WindowingOptions
 from pipelines.domain.job import Upload
 from pipelines.domain.samples import Samples
 from pipelines.fakes.models import FakeSpeechDetector
@@ -23,6 +23,8 @@ from pipelines.ports.audio import SpeechDetector
 
 _UNREAD_OBJECTS = 8
 """Two objects a window: four windows, two minutes of audio, are decoded ahead of the consumer at most."""
+_UNREAD_PIECE_OBJECTS = 4
+"""Two pieces of minutes each."""
 READING_CPUS = 0.25
 """A reading lasts as long as its transcription and mostly waits for it: one core goes through 175 s of Opus a second
 (decoding, speech detection, cutting; measured), so a quarter feeds a recognizer that is forty times faster than speech.
@@ -77,6 +79,29 @@ speech_windows: Any = cast(Any, ray.remote)(
     _generator_backpressure_num_objects=_UNREAD_OBJECTS,
 )(_produce_windows)
 """``_produce_windows`` as a streaming generator task. Ray's stubs do not know the back-pressure option."""
+
+
+def _produce_pieces(
+    artifacts: str, artifact: str, cut: PieceCut, max_duration_s: float, skip: frozenset[int]
+) -> Iterator[RecordingPiece | Samples]:
+    """Yield, for each piece, the piece without samples and then its samples."""
+    from pipelines.audio.decode import PyavDecoder
+    from pipelines.audio.reader import read_pieces
+    from pipelines.stores.artifacts import FsspecArtifactStore
+
+    store = FsspecArtifactStore(artifacts)
+    for piece in read_pieces(store.open, PyavDecoder(), artifact, cut, max_duration_s, skip):
+        yield replace(piece, samples=None)
+        yield np.asarray(piece.samples)
+
+
+recording_pieces: Any = cast(Any, ray.remote)(
+    num_cpus=READING_CPUS,
+    max_retries=2,
+    num_returns="streaming",
+    _generator_backpressure_num_objects=_UNREAD_PIECE_OBJECTS,
+)(_produce_pieces)
+"""``_produce_pieces`` as a streaming generator task."""
 
 
 @ray.remote(num_cpus=READING_CPUS, max_retries=2, num_returns=2)

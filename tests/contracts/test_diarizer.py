@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from bench.conversations import read_call
+from pipelines.audio.reader import cut_pieces
+from pipelines.domain.audio import PieceCut, RecordingPiece
 from pipelines.domain.samples import Samples
-from pipelines.domain.speakers import DiarizationOptions, SpeakerTurn
-from pipelines.errors import InvalidRequest
+from pipelines.domain.speakers import Diarization, DiarizationOptions, SpeakerTurn
+from pipelines.errors import InvalidRequest, NotAvailable
 from pipelines.fakes.models import FakeDiarizer
 from pipelines.fakes.scripted_speech import Utterance, write_samples
 from pipelines.ports.models import Diarizer
@@ -38,12 +40,17 @@ class Case:
 
 @pytest.fixture(
     scope="module",
-    params=["fake", *(pytest.param(name, marks=pytest.mark.engines) for name in ("pyannote", "ge2e", "ge2e-fast"))],
+    params=[
+        "fake",
+        "fake in pieces",
+        *(pytest.param(name, marks=pytest.mark.engines) for name in ("pyannote", "ge2e", "ge2e-fast")),
+    ],
 )
 def case(request: pytest.FixtureRequest) -> Iterator[Case]:
-    if request.param == "fake":
+    if request.param.startswith("fake"):
         spoken = [Utterance(start_s=float(n * 3), end_s=n * 3 + 2.0, text="words", speaker=1 - n % 2) for n in range(6)]
-        yield Case(FakeDiarizer(), write_samples(spoken))
+        pieces = PieceCut(own_samples=5 * 16_000, after_samples=3 * 16_000) if "pieces" in request.param else None
+        yield Case(FakeDiarizer(pieces=pieces), write_samples(spoken))
         return
     if request.param.startswith("ge2e"):
         folder = real_model("ge2e", holding="encoder.safetensors")
@@ -118,3 +125,55 @@ async def test_it_says_what_it_is(case: Case) -> None:
     assert info.role == "diarizer"
     assert info.checkpoint_hash is not None
     assert info.checkpoint_hash.startswith("sha256:")
+
+
+async def in_pieces(diarizer: Diarizer, samples: Samples, cut: PieceCut, options: DiarizationOptions) -> Diarization:
+    """Hear the pieces in no order, with samples that nobody may write to."""
+    heard = {}
+    for piece in reversed(list(cut_pieces(np.array_split(samples, 7), cut))):
+        own = np.asarray(piece.samples)
+        own.flags.writeable = False
+        heard[piece.index] = await diarizer.hear(own, replace(piece, samples=None))
+    return await diarizer.tell_apart([heard[index] for index in sorted(heard)], options)
+
+
+def differing_s(first: Diarization, second: Diarization, duration_s: float) -> float:
+    """Return the seconds in which not the same speaker has the word, to 10 ms."""
+    words = []
+    for found in (first, second):
+        said = np.full(round(duration_s * 100), "", dtype="<U12")
+        for turn in found.exclusive_turns:
+            said[round(turn.start_s * 100) : round(turn.end_s * 100)] = turn.speaker
+        words.append(said)
+    return float(np.count_nonzero(words[0] != words[1])) / 100
+
+
+@pytest.mark.parametrize("speakers", [None, 2])
+async def test_pieces_give_what_the_whole_gives(case: Case, speakers: int | None) -> None:
+    cut = (await case.diarizer.info()).pieces
+    piece = RecordingPiece(index=0, start=0, end=16_000, samples_start=0, samples=None)
+    if cut is None:
+        with pytest.raises(NotAvailable):
+            await case.diarizer.hear(case.conversation[:16_000], piece)
+        return
+    options = DiarizationOptions(num_speakers=speakers)
+    # As many steps of the engine's own grid as make pieces of about 6 s, so that there are several.
+    grid = np.gcd(cut.own_samples, max(1, cut.before_samples)) if cut.before_samples else cut.own_samples
+    steps = max(1, round(6 * 16_000 / grid)) if grid < 6 * 16_000 else 1
+    short = replace(cut, own_samples=min(cut.own_samples, int(grid) * steps))
+    whole = await case.diarizer.diarize(case.conversation, options)
+    found = await in_pieces(case.diarizer, case.conversation, short, options)
+    duration_s = len(case.conversation) / 16_000
+    assert found.speakers == whole.speakers
+    assert differing_s(found, whole, duration_s) <= 0.02 * duration_s
+
+
+async def test_silent_pieces_have_no_turns_and_bad_numbers_are_refused(case: Case) -> None:
+    cut = (await case.diarizer.info()).pieces
+    if cut is None:
+        return
+    silence = np.zeros(4 * 16_000, dtype=np.int16)
+    assert (await in_pieces(case.diarizer, silence, cut, DiarizationOptions())).turns == ()
+    with pytest.raises(InvalidRequest):
+        await case.diarizer.tell_apart([], DiarizationOptions(min_speakers=3, max_speakers=2))
+    assert (await case.diarizer.tell_apart([], DiarizationOptions())).turns == ()

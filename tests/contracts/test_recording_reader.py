@@ -17,8 +17,8 @@ import pytest
 import ray
 
 from pipelines.audio.decode import PyavDecoder
-from pipelines.audio.reader import LocalReader
-from pipelines.domain.audio import AudioExtent, Recording, Window, WindowingOptions
+from pipelines.audio.reader import LocalReader, cut_pieces
+from pipelines.domain.audio import AudioExtent, PieceCut, Recording, RecordingPiece, Window, WindowingOptions
 from pipelines.domain.job import Upload
 from pipelines.errors import (
     ArtifactNotFound,
@@ -280,3 +280,41 @@ class TestOverRayTasks:
         with pytest.raises(error):
             await over_tasks(tmp_path).probe(UPLOAD)
         assert len(tasks.pids) == 1
+
+
+CUT = PieceCut(own_samples=20 * 16_000, before_samples=2 * 16_000, after_samples=5 * 16_000)
+
+
+async def read_pieces(
+    reader: RecordingReader, skip: frozenset[int] = frozenset(), **options: float
+) -> list[RecordingPiece]:
+    async with aclosing(reader.pieces(KEY, CUT, **{"max_duration_s": 100.0, **options}, skip=skip)) as pieces:
+        return [replace(piece, samples=await resolved(piece.samples)) async for piece in pieces]
+
+
+async def test_pieces_abut_and_bring_what_lies_around_them(reader: RecordingReader) -> None:
+    pieces = await read_pieces(reader)
+    whole = np.asarray(await resolved(await reader.samples(KEY, max_duration_s=100.0)))
+    assert [(piece.index, piece.start / 16_000, piece.end / 16_000) for piece in pieces] == [
+        (0, 0, 20),
+        (1, 20, 40),
+        (2, 40, 52),
+    ]
+    for piece in pieces:
+        first, last = max(0, piece.start - CUT.before_samples), min(len(whole), piece.end + CUT.after_samples)
+        assert piece.samples_start == first
+        assert np.array_equal(np.asarray(piece.samples), whole[first:last])
+
+
+async def test_pieces_that_are_known_are_skipped_and_long_recordings_refused(reader: RecordingReader) -> None:
+    assert [piece.index for piece in await read_pieces(reader, frozenset({0, 2}))] == [1]
+    with pytest.raises(TooLarge):
+        await read_pieces(reader, max_duration_s=10.0)
+
+
+def test_a_short_rest_belongs_to_the_piece_before_it() -> None:
+    samples = np.arange(20_000, dtype=np.int16)
+    for own, ends in ((8_000, [8_000, 20_000]), (7_000, [7_000, 14_000, 20_000]), (30_000, [20_000])):
+        cut = PieceCut(own_samples=own, after_samples=5_000)
+        assert [piece.end for piece in cut_pieces(np.array_split(samples, 9), cut)] == ends
+    assert list(cut_pieces([], PieceCut(own_samples=5))) == []

@@ -7,17 +7,18 @@ voices; a hidden Markov model then says who speaks.
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.audio.speech import SileroDetector
 from pipelines.checkpoints import checkpoint_hash, folder_bytes
-from pipelines.domain.audio import SAMPLE_RATE_HZ, TimeSpan, WindowingOptions
+from pipelines.domain.audio import SAMPLE_RATE_HZ, PieceCut, RecordingPiece, TimeSpan, WindowingOptions
 from pipelines.domain.model import DiarizerInfo
 from pipelines.domain.speakers import Diarization, DiarizationOptions
 from pipelines.engine_errors import is_out_of_memory, model_errors
@@ -32,12 +33,15 @@ from pipelines.speakers.clustering import (
 from pipelines.speakers.diarize import require_possible
 from pipelines.speakers.engines.ge2e_conversion import ENCODER, HYPER_PARAMETERS, SEGMENTATION
 from pipelines.speakers.engines.ge2e_encoder import Ge2eEncoder
-from pipelines.speakers.engines.segmentation import FRAME_SAMPLES, PyanNet
+from pipelines.speakers.engines.segmentation import FRAME_SAMPLES, STEP_SAMPLES, PyanNet
+from pipelines.speakers.heard import Arrays, pack_heard, unpack_heard
 from pipelines.speakers.turns import (
     WINDOW_SAMPLES,
     Span,
     Window,
     active_spans,
+    bridge,
+    clipped,
     cut_at,
     lay_windows,
     peaks,
@@ -47,6 +51,10 @@ from pipelines.speakers.turns import (
 BATCH_SIZE = 32
 """Chunks (segmentation) and windows (embedding) a call of a network."""
 _BLOCK_SAMPLES = 30 * SAMPLE_RATE_HZ
+PIECES = PieceCut(own_samples=240 * STEP_SAMPLES, before_samples=6 * STEP_SAMPLES, after_samples=6 * STEP_SAMPLES)
+"""Five minutes on the segmentation's grid: with 7.5 s around it, each of its frames is seen by the chunks of the whole.
+Nothing but a stretch that begins or ends beyond that is laid out otherwise than in the whole recording."""
+ResultT = TypeVar("ResultT")
 
 
 class Abandoned(Exception):
@@ -130,6 +138,7 @@ class Ge2eDiarizer:
                 device=device,
                 memory_bytes=folder_bytes(folder),
                 capabilities=("exclusive_turns", "num_speakers", *(("overlap",) if segmentation else ())),
+                pieces=PIECES,
                 segmentation="pyannote" if segmentation else "silero",
                 clustering="average linkage",
             ),
@@ -138,6 +147,27 @@ class Ge2eDiarizer:
     async def diarize(self, samples: object, options: DiarizationOptions) -> Diarization:
         """Diarize int16 mono samples at 16 kHz; a cancelled call stops between two batches of the networks."""
         require_possible(options)
+        whole = np.asarray(samples)
+        piece = RecordingPiece(index=0, start=0, end=len(whole), samples_start=0, samples=None)
+
+        def work(between: Between) -> Diarization:
+            return self._tell_apart([self._fitting(whole, piece, between)], options)
+
+        return await self._in_turn(work)
+
+    async def hear(self, samples: object, piece: RecordingPiece) -> bytes:
+        """Find the stretches of one voice in a piece, and embed them; a cancelled call stops as that of ``diarize``."""
+        given = np.asarray(samples)
+        return await self._in_turn(
+            lambda between: pack_heard(self._fitting(given, piece, between), self._info.checkpoint_hash)
+        )
+
+    async def tell_apart(self, heard: Sequence[bytes], options: DiarizationOptions) -> Diarization:
+        """Cluster what all pieces have left; memory grows by 3 KB a second of speech."""
+        require_possible(options)
+        return await self._in_turn(lambda _: self._tell_apart(unpack_heard(heard, self._info.checkpoint_hash), options))
+
+    async def _in_turn(self, work: Callable[[Between], ResultT]) -> ResultT:
         abandoned = threading.Event()
 
         def stop_if_abandoned() -> None:
@@ -145,9 +175,7 @@ class Ge2eDiarizer:
                 raise Abandoned
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._thread, self._diarize, np.asarray(samples), options, stop_if_abandoned
-            )
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work, stop_if_abandoned)
         finally:
             abandoned.set()
 
@@ -159,27 +187,35 @@ class Ge2eDiarizer:
         """End the model's thread."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    def _diarize(self, samples: NDArray[np.int16], options: DiarizationOptions, between: Between) -> Diarization:
-        """Diarize; where memory is short, with batches of half the size, for all recordings after it too."""
+    def _fitting(self, samples: NDArray[np.int16], piece: RecordingPiece, between: Between) -> Arrays:
+        """Hear a piece; where memory is short, with batches of half the size, for all that comes after it too."""
         while True:
             try:
-                return self._tell(samples, options, between)
+                return self._hear(samples, piece, between)
             except (RuntimeError, ValueError, MemoryError) as error:
                 if self._batch_size == 1 or not is_out_of_memory(error):
                     with model_errors("the diarization"):
                         raise
                 self._batch_size //= 2
 
-    def _tell(self, samples: NDArray[np.int16], options: DiarizationOptions, between: Between) -> Diarization:
+    def _hear(self, samples: NDArray[np.int16], piece: RecordingPiece, between: Between) -> Arrays:
+        """Return windows, their vectors and overlaps of the piece alone, in samples from the recording's start."""
         between()
-        stretches = self.hear(samples, between)
-        windows = lay_windows(stretches.voices)
-        if not windows:
-            return Diarization(turns=(), exclusive_turns=())
-        vectors = self._encoder.embed(samples, [window.heard for window in windows], self._batch_size, between)
-        return self.tell_apart(windows, vectors, stretches.overlaps, options)
+        stretches = self._find_stretches(samples, between)
+        shift, own = piece.samples_start, (piece.start, piece.end)
+        windows = [window for window in lay_windows(stretches.voices) if clipped(window.told, shift, own)]
+        heard = [window.heard for window in windows]
+        vectors = self._encoder.embed(samples, heard, self._batch_size, between) if heard else np.zeros((0, 0))
+        overlaps = [span for span in (clipped(overlap, shift, own) for overlap in stretches.overlaps) if span]
+        return {
+            "heard": _table([(start + shift, end + shift) for start, end in heard], 2),
+            "told": _table([clipped(window.told, shift, own) for window in windows], 2),
+            "stretch": np.array([window.stretch for window in windows], dtype=np.int64),
+            "vectors": vectors.astype(np.float32),
+            "overlaps": _table(overlaps, 2),
+        }
 
-    def hear(self, samples: NDArray[np.int16], between: Between) -> Stretches:
+    def _find_stretches(self, samples: NDArray[np.int16], between: Between) -> Stretches:
         """Return the stretches of one voice, and where two speak at once."""
         if not samples.any():
             return Stretches(voices=(), overlaps=())
@@ -202,14 +238,12 @@ class Ge2eDiarizer:
         whole = ((start, min(end, len(samples))) for start, end in voices)
         return Stretches(voices=tuple(span for span in whole if span[0] < span[1]), overlaps=tuple(overlaps))
 
-    def tell_apart(
-        self,
-        windows: list[Window],
-        vectors: NDArray[np.float32],
-        overlaps: tuple[Span, ...],
-        options: DiarizationOptions,
-    ) -> Diarization:
+    def _tell_apart(self, pieces: Sequence[Arrays], options: DiarizationOptions) -> Diarization:
         """Cluster the windows' vectors, follow the voices through time, and name them."""
+        windows = _windows(pieces)
+        if not windows:
+            return Diarization(turns=(), exclusive_turns=())
+        vectors = np.concatenate([np.asarray(piece["vectors"]) for piece in pieces if len(piece["vectors"])])
         seconds = np.array([window.heard[1] - window.heard[0] for window in windows]) / SAMPLE_RATE_HZ
         long = seconds >= self._speech.clustered_s
         clear = vectors[long] if np.count_nonzero(long) >= _least(options) else vectors
@@ -219,7 +253,28 @@ class Ge2eDiarizer:
         labels = follow_voices(vectors, weights, stretches, voices, self._clustering)
         voices = refine_voices(vectors[long], labels[long], voices)
         labels = follow_voices(vectors, weights, stretches, voices, self._clustering)
-        return tell(windows, [int(label) for label in labels], overlaps)
+        overlaps = [(int(start), int(end)) for piece in pieces for start, end in piece["overlaps"]]
+        return tell(windows, [int(label) for label in labels], bridge(overlaps, 1))
+
+
+def _windows(pieces: Sequence[Arrays]) -> list[Window]:
+    """Return the windows of all pieces; a stretch that goes on over a border is one."""
+    windows: list[Window] = []
+    for piece in pieces:
+        first = windows[-1].stretch + 1 if windows else 0
+        joined = bool(windows) and len(piece["told"]) > 0 and windows[-1].told[1] == piece["told"][0][0]
+        offset = first - joined - (int(piece["stretch"][0]) if len(piece["stretch"]) else 0)
+        windows += [
+            Window(
+                heard=(int(heard[0]), int(heard[1])), told=(int(told[0]), int(told[1])), stretch=int(number) + offset
+            )
+            for heard, told, number in zip(piece["heard"], piece["told"], piece["stretch"], strict=True)
+        ]
+    return windows
+
+
+def _table(rows: Sequence[object], width: int) -> NDArray[np.int64]:
+    return np.array(rows, dtype=np.int64).reshape(-1, width)
 
 
 def _hear_speech(samples: NDArray[np.int16], between: Between) -> list[Span]:

@@ -21,7 +21,7 @@ FRAME_SAMPLES = 270
 """SincNet's stride of 10 samples and three poolings by three: 16.875 ms."""
 _FRAME_CENTRE = 495
 """Of the first frame: half of the 991 samples that a frame sees."""
-_CHUNK_STEP_FRAMES = 74
+STEP_SAMPLES = 74 * FRAME_SAMPLES
 """1.25 s between two chunks: each frame is seen by four."""
 _CHANGE_FRAMES = 9
 """Chunks place one change up to 0.15 s apart."""
@@ -58,8 +58,7 @@ class PyanNet:
 
         Memory grows by 13 bytes a frame, which is 5 MB for two hours.
         """
-        step = _CHUNK_STEP_FRAMES * FRAME_SAMPLES
-        starts = range(0, max(1, len(samples) - CHUNK_SAMPLES + step), step)
+        starts = range(0, max(1, len(samples) - CHUNK_SAMPLES + STEP_SAMPLES), STEP_SAMPLES)
         total = _Average(len(samples) // FRAME_SAMPLES + 1)
         for first in range(0, len(starts), batch_size):
             between()
