@@ -5,6 +5,7 @@ RayScribeError
 │   ├── InvalidRequest             a field has the wrong type, form or value
 │   │   ├── NotAvailable           the field is understood, but this deployment does not offer it
 │   │   ├── DiarizationTooLong     the recording is longer than unsharded diarization can take
+│   │   ├── AddressRefused         an address that a tenant names is private, or is no address of a service
 │   │   └── TemplateInvalid        a template (schema or prompt) is broken; it names the template
 │   ├── Unauthenticated            no key, or one that nobody holds
 │   ├── Forbidden                  the key is good, its scopes do not include this
@@ -17,6 +18,7 @@ RayScribeError
 │   │   └── EmbedderMismatch       the collection holds vectors of another embedding model
 │   ├── RevisionUnknown            a change does not say which revision it was made from
 │   │   └── RevisionChanged        somebody else has changed it since
+│   ├── SourceUnreachable          what is at an address that a tenant names cannot be fetched
 │   ├── TooLarge                   more bytes or seconds than the limit
 │   └── UnsupportedMedia           not audio, or audio that no decoder understands
 │       ├── AudioDamaged           the container ends or breaks in the middle
@@ -84,6 +86,18 @@ class DiarizationTooLong(InvalidRequest):
     """The recording is longer than unsharded diarization can take."""
 
     code = "diarization_too_long"
+
+
+class AddressRefused(InvalidRequest):
+    """An address that a tenant names is private, or is no address of a service."""
+
+    code = "address_refused"
+
+
+class SourceUnreachable(CallerError):
+    """What is at an address that a tenant names cannot be fetched: it is not there, or does not answer in time."""
+
+    code = "source_unreachable"
 
 
 class TemplateInvalid(InvalidRequest):

@@ -6,6 +6,7 @@ from pipelines.domain.answer import SamplingOptions
 from pipelines.domain.audio import WindowingOptions
 from pipelines.domain.understanding import UnderstandingOptions
 from pipelines.jobs.ports import ProcessingOptions
+from pipelines.outbound.guard import OutboundPolicy
 from pipelines.retrieval.ports import ChatOptions
 from serve_app.remote.language_model import SECONDS_PER_TOKEN
 from serve_app.settings import Settings
@@ -31,6 +32,12 @@ def processing_options(settings: Settings) -> ProcessingOptions:
         minimum_duration_s=limits.minimum_job_s,
         max_diarization_s=limits.diarization_hours * 3600,
     )
+
+
+def outbound_policy(settings: Settings) -> OutboundPolicy:
+    """Return where recordings may be fetched from, and webhooks delivered to."""
+    own = settings.outbound
+    return OutboundPolicy(allowed_networks=own.allowed_networks, allow_http=own.allow_http)
 
 
 def windowing_options(settings: Settings, *, max_duration_s: float) -> WindowingOptions:

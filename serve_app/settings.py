@@ -7,10 +7,11 @@ environment.
 
 import sys
 from functools import cached_property
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipelines.retrieval.ports import MAX_QUERY_CHARACTERS
@@ -272,6 +273,25 @@ class LanguageModelSettings(Section):
     """Longest answer; templates may ask for less."""
 
 
+class OutboundSettings(Section):
+    """What is reached at addresses that tenants name: recordings by URL, webhooks."""
+
+    allowed_networks: tuple[str, ...] = ()
+    """Networks (``10.1.0.0/16``) that may be reached beside public addresses; loopback and metadata services too, if
+    you name them."""
+    allow_http: bool = False
+    """Whether addresses without TLS are taken."""
+    fetch_s: float = Field(default=1_800.0, gt=0)
+    """Longest time for fetching one recording."""
+
+    @field_validator("allowed_networks")
+    @classmethod
+    def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            ip_network(network)
+        return networks
+
+
 class TemplateSettings(Section):
     """Where text skills come from."""
 
@@ -366,6 +386,7 @@ class Settings(BaseSettings):
     reranker: ModelSettings = ModelSettings()
     language_model: LanguageModelSettings = LanguageModelSettings()
     templates: TemplateSettings = TemplateSettings()
+    outbound: OutboundSettings = OutboundSettings()
     search: SearchSettings = SearchSettings()
     openai: OpenAiSettings = OpenAiSettings()
     compat: CompatSettings = CompatSettings()

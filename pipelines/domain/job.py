@@ -79,13 +79,16 @@ class JobRequest:
     labels: tuple[str, ...] = ()
     """For ``classification``."""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    url: str | None = None
+    """Where the recording is to be fetched from; None: it was sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
     """What was received, counted while its bytes came in, and where they are.
 
-    A recording; of other kinds of jobs the request itself as JSON: texts and questions belong into the artifact store.
+    A recording; one that is still to be fetched has no bytes and no hash yet. Of other kinds of jobs the request itself
+    as JSON: texts and questions belong into the artifact store.
     """
 
     filename: str

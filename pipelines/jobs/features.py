@@ -50,8 +50,9 @@ FEATURES: Mapping[str, Feature] = {
 
 
 def wanted_stages(request: JobRequest) -> frozenset[str]:
-    """Return the stages that the features of a request are made by."""
-    return frozenset(stage for name in request.features for stage in FEATURES[name].stages)
+    """Return the stages that the features of a request are made by, and what brings its recording."""
+    made = {stage for name in request.features for stage in FEATURES[name].stages}
+    return frozenset(made | ({"fetch"} if request.url is not None else set()))
 
 
 def offered_features(ports: Collection[str]) -> frozenset[str]:

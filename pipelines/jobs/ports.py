@@ -6,7 +6,7 @@ from pipelines.domain.audio import WindowingOptions
 from pipelines.domain.job import JobRequest
 from pipelines.errors import AudioTooShort, DiarizationTooLong, TooLarge
 from pipelines.ports.artifacts import ArtifactStore
-from pipelines.ports.audio import RecordingReader
+from pipelines.ports.audio import RecordingFetcher, RecordingReader
 from pipelines.ports.language import Understanding
 from pipelines.ports.models import Diarizer, Embedder, Transcriber
 from pipelines.ports.passages import PassageStore
@@ -23,6 +23,7 @@ class RecordingPorts:
     embedder: Embedder | None = None
     passages: PassageStore | None = None
     understanding: Understanding | None = None
+    fetcher: RecordingFetcher | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ the same steps. A stage that finds its artifact does nothing: a job may be kille
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from pipelines.domain.job import JobResult, NewJob
@@ -55,12 +56,13 @@ class _JobRun:
         self._duration_s: float | None = None
 
     async def run(self) -> str:
-        first, *sections = self._sections
-        [prepared] = first
-        found = await self._limited(None, lambda: self._stage(prepared))
+        names = [section[0].name for section in self._sections]
+        before = 1 + names.index("prepare")
+        for [alone] in self._sections[:before]:  # one after another, until the recording is known
+            found = await self._limited(None, partial(self._stage, alone))
         duration_s = found["duration_s"]
         self._duration_s = float(duration_s) if isinstance(duration_s, int | float) else None
-        return await self._limited(self._duration_s, lambda: self._run_prepared(sections))
+        return await self._limited(self._duration_s, lambda: self._run_prepared(self._sections[before:]))
 
     async def _run_prepared(self, sections: Sequence[Sequence[Stage[Any]]]) -> str:
         for section in sections:

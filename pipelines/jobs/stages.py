@@ -1,6 +1,6 @@
 """The stages of a recording's job: one row each. Adding one is a row and a function here, and what wants it.
 
-    prepare ─▶ transcribe ∥ diarize ─▶ attribute ─▶ enhance ∥ understand ∥ index ─▶ result
+    fetch ─▶ prepare ─▶ transcribe ∥ diarize ─▶ attribute ─▶ enhance ∥ understand ∥ index ─▶ result
 
 Order, parallelism, progress, replay, what is loaded of a job, its metrics' critical path, its ``versions`` and
 ``degraded`` are derived from the rows. A stage finds or makes its record, which is its artifact; it may be called again
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from pipelines.domain.audio import Recording
-from pipelines.domain.job import JobRequest, NewJob
+from pipelines.domain.job import JobRequest, NewJob, Upload
 from pipelines.domain.model import AsrInfo, Degradation, ModelInfo, describe_model
 from pipelines.domain.speakers import Diarization, DiarizationOptions
 from pipelines.domain.transcript import Transcript, TranscriptionOptions, TranscriptionReport, WindowTranscript
@@ -67,6 +67,18 @@ class _ByModel(StageRecord):
     @property
     def degraded(self) -> tuple[Degradation, ...]:
         return (self.model.fallback,) if self.model.fallback else ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched(StageRecord):
+    """The recording, as it was received from its address."""
+
+    upload: Upload
+
+    @property
+    def summary(self) -> Mapping[str, object]:
+        """How large it is."""
+        return {"bytes": self.upload.bytes}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,9 +278,17 @@ class JobContext:
         return attributed.transcript if attributed else (await self.load("transcribe", Transcribed)).report.transcript
 
 
+async def fetch(context: JobContext) -> Fetched:
+    """Bring the recording from its address. Raises AddressRefused, SourceUnreachable, TooLarge, UnsupportedMedia."""
+    if context.ports.fetcher is None or context.request.url is None:
+        raise NotAvailable("this deployment fetches no recordings", "url")
+    return Fetched(upload=await context.ports.fetcher.fetch(context.request.url, context.job.upload))
+
+
 async def prepare(context: JobContext) -> Prepared:
     """Probe the recording. Raises UnsupportedMedia, AudioDamaged, AudioTooShort, DiarizationTooLong."""
-    recording = await context.ports.reader.probe(context.job.upload)
+    fetched = await context.load("fetch", Fetched) if context.request.url is not None else None
+    recording = await context.ports.reader.probe(fetched.upload if fetched else context.job.upload)
     context.options.check_duration(recording.exact_duration_s, context.request)
     return Prepared(recording=recording)
 
@@ -375,7 +395,8 @@ async def index(context: JobContext) -> Indexed:
 
 
 STAGES: tuple[Stage[Any], ...] = (
-    Stage(name="prepare", record=Prepared, run=prepare, weight=1, always=True),
+    Stage(name="fetch", record=Fetched, run=fetch, weight=5),
+    Stage(name="prepare", record=Prepared, run=prepare, after=("fetch",), weight=1, always=True),
     Stage(name="transcribe", record=Transcribed, run=transcribe, after=("prepare",), weight=60, always=True),
     Stage(name="diarize", record=Diarized, run=diarize, after=("prepare",), weight=20),
     Stage(name="attribute", record=Attributed, run=attribute, after=("transcribe", "diarize"), weight=1),

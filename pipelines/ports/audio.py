@@ -126,3 +126,15 @@ class RecordingReader(Protocol):
     async def waveform(self, artifact: str, *, max_duration_s: float) -> Waveform:
         """Decode the recording for its peaks alone, in constant memory. Raises as AudioDecoder.decode does."""
         ...
+
+
+class RecordingFetcher(Protocol):
+    """Brings recordings from addresses that tenants name."""
+
+    async def fetch(self, url: str, upload: Upload) -> Upload:
+        """Bring what is at ``url`` to ``upload.artifact``, and return it counted and hashed.
+
+        Called again after whatever ended an earlier call, it goes on where that stopped. Raises AddressRefused,
+        SourceUnreachable, TooLarge, UnsupportedMedia, ArtifactStoreUnavailable.
+        """
+        ...

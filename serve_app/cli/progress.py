@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from serve_app.client import RayScribeClient
     from serve_app.client.shapes import JobBody
 
-_ORDER = ("prepare", "transcribe", "diarize", "attribute", "enhance", "understand", "index", "answer")
+_ORDER = ("fetch", "prepare", "transcribe", "diarize", "attribute", "enhance", "understand", "index", "answer")
 _ENDINGS = {"succeeded": "done", "failed": "failed", "cancelled": "cancelled"}
 
 

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.jobs.ports import RecordingPorts
 from pipelines.language.understand import RecordingUnderstanding
+from pipelines.outbound.fetch import FetchLimits, HttpFetcher
 from serve_app.data_folder import prepare_data_folder
 from serve_app.metrics import MeasuringObserver, RayMetrics, configure_logs
-from serve_app.options import runner_options
+from serve_app.options import outbound_policy, runner_options
 from serve_app.ports import assemble_ports, request_ports
 from serve_app.resilience import Guard
 from serve_app.settings import Settings
@@ -38,6 +39,11 @@ class JobRunner:
                 embedder=ports.embedder,
                 passages=ports.passages,
                 understanding=RecordingUnderstanding(ports.language),
+                fetcher=HttpFetcher(
+                    ports.artifacts,
+                    outbound_policy(settings),
+                    FetchLimits(most_bytes=settings.limits.upload_bytes, whole_s=settings.outbound.fetch_s),
+                ),
             ),
             replace(runner_options(settings), observer=MeasuringObserver(metrics)),
             requests=request_ports(ports, settings),

@@ -29,7 +29,9 @@ from pipelines.jobs.ports import RecordingPorts
 from pipelines.jobs.run import RequestPorts, job_flows, run_job
 from pipelines.jobs.single_stage import ReindexPorts
 from pipelines.language.understand import RecordingUnderstanding
+from pipelines.outbound.fetch import FetchLimits, HttpFetcher
 from serve_app.api.application import create_app
+from serve_app.options import outbound_policy
 from serve_app.services import Services
 from serve_app.settings import Settings
 from tests.api.stand_ins import QuietCluster, RecordedMetrics
@@ -103,6 +105,7 @@ def build_world(settings: Settings, *, run_jobs: bool = True, **replaced: Any) -
         embedder=embedder,
         passages=passages,
         understanding=RecordingUnderstanding(language) if language is not None else None,
+        fetcher=HttpFetcher(artifacts, outbound_policy(settings), FetchLimits(attempts=1)),
     )
 
     async def run(job: NewJob, steps: InMemoryStepRunner) -> object:

@@ -31,6 +31,7 @@ PIPELINES: Mapping[str, set[str]] = {
     # Words that have no time of their own get their share, as where speakers are put on them.
     "exchange": {*BASE, "speakers"},
     "jobs": {*BASE, "ports", "audio", "recognition", "speakers", "language", "retrieval"},
+    "outbound": {*BASE, "ports"},
     # Its tables lie in the job database, which is opened in one way.
     "accounts": {*BASE, "ports", "jobs"},
     "fakes": {*BASE, "ports", "jobs", "language", "retrieval", "stores", "accounts"},

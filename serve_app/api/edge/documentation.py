@@ -44,14 +44,25 @@ def _declared(status: int, body: type[BaseModel]) -> dict[str, Any]:
     return declared | {"headers": _RETRY_AFTER} if status in (429, 503) else declared
 
 
-def form_body(fields: type[BaseModel], file_description: str, *, file_field: str = "file") -> dict[str, Any]:
-    """Describe a multipart body: one file, and the fields of a model."""
+def form_body(
+    fields: type[BaseModel],
+    file_description: str,
+    *,
+    file_field: str = "file",
+    as_json: type[BaseModel] | None = None,
+) -> dict[str, Any]:
+    """Describe a multipart body: one file, and the fields of a model; ``as_json``: what may be sent instead of it."""
     schema = fields.model_json_schema(ref_template="#/components/schemas/{model}")
     definitions = schema.pop("$defs", {})
     file = {"type": "string", "format": "binary", "description": file_description}
     schema["properties"] = {file_field: file, **_inlined(schema["properties"], definitions)}
     schema["required"] = [file_field, *schema.get("required", [])]
-    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+    content = {"multipart/form-data": {"schema": schema}}
+    if as_json is not None:
+        whole = as_json.model_json_schema(ref_template="#/components/schemas/{model}")
+        inner = whole.pop("$defs", {})
+        content["application/json"] = {"schema": {**whole, "properties": _inlined(whole["properties"], inner)}}
+    return {"required": True, "content": content}
 
 
 def _inlined(node: Any, definitions: dict[str, Any]) -> Any:

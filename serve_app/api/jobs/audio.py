@@ -1,5 +1,6 @@
 """A recording over HTTP: with ranges, so that a player can seek to a citation."""
 
+import hashlib
 from pathlib import PurePath
 from typing import Annotated
 from urllib.parse import quote
@@ -113,7 +114,8 @@ def _headers(upload: Upload) -> dict[str, str]:
     return {
         "content-type": _MEDIA_TYPES.get(PurePath(upload.filename).suffix.lower(), "application/octet-stream"),
         "content-disposition": f"inline; filename*=UTF-8''{quote(upload.filename, safe='')}",
-        "etag": f'"{upload.sha256}"',
+        # What was fetched has no hash in the job; the file under this key never changes either.
+        "etag": f'"{upload.sha256 or hashlib.sha256(upload.artifact.encode()).hexdigest()}"',
         "accept-ranges": "bytes",
         "cache-control": "private, no-transform",
         "x-content-type-options": "nosniff",

@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from pipelines.domain.job import Enhance, JobRequest
-from pipelines.errors import InvalidRequest, NotAvailable, NotFound
+from pipelines.errors import CallerError, InvalidRequest, NotAvailable, NotFound
 from pipelines.jobs.features import FEATURES
 from serve_app.api.edge.requests import refuse_surrogates
 
@@ -51,7 +51,7 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Collections and templates: nothing that a path, a URL or a query gives a meaning to."""
 LANGUAGE_PATTERN = r"^[a-z]{2,3}$"
 TARGET_PATTERN = r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}$"
-NOT_BUILT_FIELDS = frozenset({"webhook_url", "redact", "url", "channels"})
+NOT_BUILT_FIELDS = frozenset({"webhook_url", "redact", "channels"})
 """Understood, but not offered yet: refused, never ignored."""
 NOT_BUILT_HEADERS = ("x-webhook-secret", "x-webhook-url")
 LISTS = frozenset({"features", "labels"})
@@ -144,6 +144,12 @@ class JobFields(BaseModel):
         return self
 
 
+class UrlJobFields(JobFields):
+    """A recording that is to be fetched, as JSON."""
+
+    url: str = Field(min_length=1, max_length=2_000, description="Where the recording is: a public address, by HTTPS.")
+
+
 def _require(fields: JobFields, feature: str, name: str) -> None:
     if feature in fields.features and getattr(fields, name) is None:
         raise _problem(name, f"{name} is required with the feature {feature}")
@@ -172,9 +178,32 @@ def parse_job_fields(values: Mapping[str, Sequence[str]]) -> JobRequest:
         name: list(texts) if name in LISTS else texts[0] for name, texts in values.items() if any(texts)
     }
     try:
-        fields = JobFields.model_validate(raw)
+        return job_request(JobFields.model_validate(raw))
     except ValidationError as error:
         raise first_problem(error) from None
+
+
+def parse_url_job(body: bytes) -> JobRequest:
+    """Turn a JSON body with a ``url`` into a request. Raises InvalidRequest, NotAvailable, CallerError (no JSON)."""
+    try:
+        raw = json.loads(body)
+    except (ValueError, RecursionError):
+        raise CallerError("the body is not JSON") from None
+    if not isinstance(raw, dict):
+        raise InvalidRequest("the body must be a JSON object")
+    for name in sorted(raw.keys() & NOT_BUILT_FIELDS):
+        raise NotAvailable(f"{name} is not available in this deployment", name)
+    try:
+        refuse_surrogates(raw)
+        return job_request(UrlJobFields.model_validate(raw))
+    except PydanticCustomError as error:
+        raise InvalidRequest(error.message()) from None
+    except ValidationError as error:
+        raise first_problem(error) from None
+
+
+def job_request(fields: JobFields) -> JobRequest:
+    """Return the domain's record of checked fields."""
     return JobRequest(
         **fields.model_dump(exclude={"features", "labels"}),
         features=tuple(fields.features),

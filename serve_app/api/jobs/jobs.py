@@ -18,11 +18,13 @@ from serve_app.api.jobs.fields import (
     IdempotencyKey,
     JobFields,
     JobId,
+    UrlJobFields,
     check_field_name,
     parse_job_fields,
+    parse_url_job,
 )
 from serve_app.api.jobs.shapes import JobBody, JobList, JobStatusName, job_body
-from serve_app.api.jobs.submission import JobForm, submit_upload
+from serve_app.api.jobs.submission import JobForm, submit_upload, submit_url
 
 router = APIRouter(tags=["jobs"])
 
@@ -46,7 +48,9 @@ _LOCATION = {"Location": {"description": "Address of the job.", "schema": {"type
         202: {"headers": _LOCATION, "description": "Acknowledged: it will not be lost."},
         **error_answers(408, 409, 415),
     },
-    openapi_extra={"requestBody": form_body(JobFields, "The recording: any audio or video container.")},
+    openapi_extra={
+        "requestBody": form_body(JobFields, "The recording: any audio or video container.", as_json=UrlJobFields)
+    },
 )
 async def submit(
     request: Request,
@@ -55,8 +59,15 @@ async def submit(
     services: ServicesOf,
     idempotency_key: IdempotencyKey,
 ) -> JobBody:
-    """Take a recording as it arrives, check it, and enqueue it; what is not acknowledged leaves nothing behind."""
+    """Take a recording as it arrives, check it, and enqueue it; what is not acknowledged leaves nothing behind.
+
+    As JSON: an address, from which the job's first stage fetches it.
+    """
     _refuse_unbuilt(request)
+    if request.headers.get("content-type", "").lower().startswith("application/json"):
+        job = await submit_url(services, caller.tenant, idempotency_key, parse_url_job(await request.body()))
+        response.headers["location"] = f"/v1/jobs/{job.job_id}"
+        return job_body(job)
     form = JobForm(check_field=check_field_name, parse=parse_job_fields)
     job = await submit_upload(request, services, caller.tenant, idempotency_key, form)
     response.headers["location"] = f"/v1/jobs/{job.job_id}"
@@ -121,8 +132,6 @@ async def retry_job(job_id: JobId, caller: JobWriter, services: ServicesOf) -> J
 
 
 def _refuse_unbuilt(request: Request) -> None:
-    if request.headers.get("content-type", "").lower().startswith("application/json"):
-        raise NotAvailable("submitting by url is not available in this deployment: send the file", "url")
     for name in NOT_BUILT_HEADERS:
         if name in request.headers:
             raise NotAvailable(f"the header {name} is not available in this deployment", name)

@@ -14,14 +14,15 @@ from starlette.responses import JSONResponse
 from pipelines.domain.job import Job, JobKind, JobRequest, NewJob, Priority, Upload
 from pipelines.errors import InvalidRequest, JobStoreUnavailable, NotAvailable, NotFound, RayScribeError
 from pipelines.jobs.features import check_features, offered_features
-from pipelines.jobs.submit import keep_request, new_job_id, new_request_job, submit_job
+from pipelines.jobs.submit import check_request, keep_request, new_job_id, new_request_job, submit_job
 from pipelines.language.understand import check_text_features, understanding_request
+from pipelines.outbound.guard import check_url, file_name_of
 from serve_app.api.edge.authentication import Caller, require_scope
 from serve_app.api.edge.forms import ONE_FILE, FieldCheck, FormShape
 from serve_app.api.edge.requests import RequestBody
-from serve_app.api.edge.uploads import Scratch, scratch_folder, take_upload
+from serve_app.api.edge.uploads import Scratch, display_name, scratch_folder, take_upload
 from serve_app.api.jobs.shapes import JobBody, job_body
-from serve_app.options import processing_options
+from serve_app.options import outbound_policy, processing_options
 from serve_app.services import Services, present_ports
 
 ResultT = TypeVar("ResultT")
@@ -51,6 +52,23 @@ async def submit_upload(
         taken = await take_upload(request, services, folder, form.check_field, shape=form.shape)
         asked = form.parse(taken.values)
         return await acknowledge(services, tenant, job_id, asked, taken.file, scratch)
+
+
+async def submit_url(services: Services, tenant: str, idempotency_key: str | None, asked: JobRequest) -> Job:
+    """Enqueue a job whose first stage fetches the recording; nothing is asked of its address here.
+
+    Raises AddressRefused, and as check_request and acknowledge_request do.
+    """
+    url = check_url(asked.url or "", outbound_policy(services.settings))
+    check_request(asked, offered_features(present_ports(services)))
+    await _check_models(services, asked)
+    job_id = new_job_id(tenant, idempotency_key)
+    folder = f"{tenant}/{job_id}/upload-{secrets.token_hex(8)}"
+    name = display_name(file_name_of(url))
+    upload = Upload(filename=name, sha256="", bytes=0, artifact=f"{folder}/recording")
+    async with scratch_folder(services.artifacts, folder) as scratch:
+        new = new_request_job(tenant, job_id, JobKind.RECORDING, asked, upload)
+        return await acknowledge_request(services, new, scratch)
 
 
 async def acknowledge(
