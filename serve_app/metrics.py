@@ -84,6 +84,9 @@ METRICS: dict[str, Metric] = {
     "query_embeddings": Metric(
         kind="counter", description="Questions whose vector was remembered (hit) or made (miss).", labels=("outcome",)
     ),
+    "live_final_lag_seconds": Metric(
+        kind="histogram", description="How late the final text of a live turn was told.", buckets=_SECONDS
+    ),
     "searches": Metric(kind="counter", description="Searches answered.", labels=("mode", "outcome")),
     "search_seconds": Metric(kind="histogram", description="Seconds a search took.", buckets=_SECONDS),
     "uploads": Metric(kind="counter", description="Uploads received or refused.", labels=("outcome",)),

@@ -1,17 +1,18 @@
 """What the HTTP application is a function of."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ray import serve
 
+from pipelines.audio.speech import SileroMeter
 from pipelines.jobs.erasures import Eraser, ErasureJournal
 from pipelines.language.ports import LanguagePorts
 from pipelines.ports.accounts import AccountStore
 from pipelines.ports.artifacts import ArtifactStore
-from pipelines.ports.audio import RecordingReader
+from pipelines.ports.audio import RecordingReader, SpeechMeter
 from pipelines.ports.jobs import JobQueue
 from pipelines.ports.language import ChatRelay, LanguageModel
 from pipelines.ports.models import Diarizer, Embedder, Reranker, Transcriber
@@ -72,6 +73,8 @@ class Services:
     """The same, for clients' own requests; None where there is none."""
     language: LanguagePorts | None = None
     """What text skills work with; None: they, and the job features made of them, are not offered."""
+    speech_meter: Callable[[], SpeechMeter] = SileroMeter
+    """Makes what hears, in one live session, whether somebody speaks; loads a network the first time."""
     metrics: MetricsSink = field(default_factory=NoMetrics)
 
     @property

@@ -299,6 +299,17 @@ class TemplateSettings(Section):
     """Further template folders of the operator's own; the shipped ones are always there."""
 
 
+class LiveSettings(Section):
+    """Live sessions."""
+
+    sessions: int = Field(default=200, gt=0)
+    """Open sessions of one ingress replica; one more is closed with 1013."""
+    refuse_lag_s: float = Field(default=2.0, gt=0)
+    """No session is opened while the ends of turns are told later than this (95th percentile of half a minute)."""
+    idle_s: float = Field(default=300.0, gt=0)
+    """A session whose client sends nothing for so long is closed; silence is something."""
+
+
 class SearchSettings(Section):
     """How questions are looked up."""
 
@@ -388,6 +399,7 @@ class Settings(BaseSettings):
     templates: TemplateSettings = TemplateSettings()
     outbound: OutboundSettings = OutboundSettings()
     search: SearchSettings = SearchSettings()
+    live: LiveSettings = LiveSettings()
     openai: OpenAiSettings = OpenAiSettings()
     compat: CompatSettings = CompatSettings()
     runner: RunnerSettings = RunnerSettings()

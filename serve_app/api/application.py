@@ -26,6 +26,7 @@ from serve_app.api.edge.uploads import UploadGate
 from serve_app.api.jobs import audio as recordings
 from serve_app.api.jobs import erasures, imports, jobs, revisions, transcripts
 from serve_app.api.jobs import events as job_events
+from serve_app.api.live import client_secrets, realtime
 from serve_app.api.openai import chat as completions
 from serve_app.api.openai import embeddings, models, transcriptions
 from serve_app.api.operation import health
@@ -62,6 +63,8 @@ _RESOURCES = (
     chat,
     text_skills,
     templates,
+    realtime,
+    client_secrets,
     transcriptions,
     completions,
     embeddings,
@@ -91,6 +94,8 @@ def create_app(services: Services, *, proxy_sends_request_id: bool = False) -> F
     # Reads the system's tables: now, and not in the event loop when the first static file is asked for.
     mimetypes.init()
     app.state.services = services
+    live = services.settings.live
+    app.state.live = realtime.LiveGate(live.sessions, live.refuse_lag_s)
     app.state.uploads = UploadGate(services.settings.limits.concurrent_uploads)
     for resource in _RESOURCES:
         # As they are: include_router() would build every route a second time, a tenth of a second in all.

@@ -5,6 +5,8 @@ from typing import Any
 from ray import serve
 from starlette.types import ASGIApp
 
+from pipelines.audio.speech import SileroMeter
+from pipelines.fakes.models import FakeSpeechMeter
 from pipelines.jobs.submit import QueueLimits
 from pipelines.ports.accounts import AccountStore
 from pipelines.ports.jobs import JobQueue
@@ -58,6 +60,7 @@ class Ingress:
             chat_relay=ports.chat_relay,
             language=ports.language,
             cluster=RayClusterStatus(serve.get_replica_context().app_name, guard),
+            speech_meter=FakeSpeechMeter if settings.audio.detector == "scripted" else SileroMeter,
             metrics=metrics,
         )
 

@@ -19,7 +19,7 @@ from pipelines.audio.reader import LocalReader
 from pipelines.domain.job import NewJob
 from pipelines.fakes.accounts import InMemoryAccounts
 from pipelines.fakes.jobs import InMemoryJobQueue
-from pipelines.fakes.models import FakeDiarizer, FakeEmbedder, FakeSpeechDetector, FakeTranscriber
+from pipelines.fakes.models import FakeDiarizer, FakeEmbedder, FakeSpeechDetector, FakeSpeechMeter, FakeTranscriber
 from pipelines.fakes.passages import InMemoryPassageStore
 from pipelines.fakes.scripted_speech import Utterance, write_wav
 from pipelines.fakes.steps import InMemoryStepRunner
@@ -125,6 +125,7 @@ def build_world(settings: Settings, *, run_jobs: bool = True, **replaced: Any) -
         "passages": passages,
         "cluster": cluster,
         "metrics": metrics,
+        "speech_meter": FakeSpeechMeter,
     }
     services = Services(**{**fakes, **replaced})
     reindexing = ReindexPorts(

@@ -27,13 +27,18 @@ from pipelines.errors import Forbidden, RayScribeError, Unauthenticated
 from pipelines.ports.accounts import KeyStore
 from serve_app.api.edge.browser_guard import require_own_page, require_same_origin
 from serve_app.api.edge.errors import error_response
-from serve_app.api.edge.signatures import SESSION, SOUND, Signer
+from serve_app.api.edge.signatures import REALTIME, SESSION, SOUND, Signer
 from serve_app.settings import ALL_SCOPES, Settings
 
 PUBLIC_PATHS = frozenset({"/", "/health/live", "/health/ready", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
 """Everything else needs a key where the profile has keys: a new route is closed until it is listed here."""
 PUBLIC_FOLDERS = ("/docs-assets/", "/web/")
 SESSION_COOKIE = "rayscribe_session"
+CLIENT_SECRET_PREFIX = "ek_"
+"""Begins the secrets of ``/v1/realtime/client_secrets``."""
+_SUBPROTOCOL_KEY = "openai-insecure-api-key."
+"""A browser cannot set headers of a WebSocket: OpenAI's clients put the key, or such a secret, into a subprotocol."""
+_REALTIME_PATH = "/v1/realtime"
 SEEN_WITHIN_S = 2.0
 """How long a process goes by what it last saw of a key: so soon is a revoked one dead everywhere."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -127,10 +132,13 @@ class AuthenticationMiddleware:
         await self._app(scope, receive, send)
 
     async def _identify(self, scope: Scope) -> Caller:
+        headers = Headers(scope=scope)
+        secret = _key_in(headers) or _key_in_subprotocol(scope)
+        if secret and secret.startswith(CLIENT_SECRET_PREFIX):
+            return await self._session_opener(scope, secret)
         if self._keys.default_caller is not None:
             return self._keys.default_caller
-        headers = Headers(scope=scope)
-        if secret := _key_in(headers):
+        if secret:
             return await self._keys.holder(secret)
         if token := _sound_token(scope):
             return await self._listener(scope["path"], token)
@@ -140,6 +148,14 @@ class AuthenticationMiddleware:
                 require_same_origin(scope)
             return await self._keys.holder_of(str((await self._signer.read(SESSION, token))["key_id"]))
         raise Unauthenticated("give an API key: Authorization: Bearer KEY, or X-API-Key: KEY")
+
+    async def _session_opener(self, scope: Scope, secret: str) -> Caller:
+        if scope["type"] != "websocket" or scope["path"] != _REALTIME_PATH:
+            raise Unauthenticated("a client secret opens live sessions, and nothing else")
+        signed = await self._signer.read(REALTIME, secret.removeprefix(CLIENT_SECRET_PREFIX))
+        holder = await self._keys.holder_of(str(signed["key_id"]))
+        scope["state"]["signed_session"] = signed["session"]
+        return Caller(tenant=holder.tenant, scopes=("inference",), key_id=holder.key_id)
 
     async def _listener(self, path: str, token: str) -> Caller:
         signed = await self._signer.read(SOUND, token)
@@ -229,6 +245,11 @@ def _key_in(headers: Headers) -> str | None:
     if scheme.lower() == "bearer" and (given := credentials.strip(" \t")):
         return given
     return headers.get("x-api-key") or None
+
+
+def _key_in_subprotocol(scope: Scope) -> str | None:
+    offered = scope.get("subprotocols") or ()
+    return next((name[len(_SUBPROTOCOL_KEY) :] for name in offered if name.startswith(_SUBPROTOCOL_KEY)), None)
 
 
 def _sound_token(scope: Scope) -> str | None:

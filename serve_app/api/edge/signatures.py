@@ -12,7 +12,7 @@ from typing import Any
 from pipelines.errors import Unauthenticated
 from pipelines.ports.accounts import KeyStore
 
-SESSION, SOUND = "session", "sound"
+SESSION, SOUND, REALTIME = "session", "sound", "realtime"
 """What a signature is for; one for the other is none."""
 _SECRET = "browser signatures"
 
