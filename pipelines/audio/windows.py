@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from pipelines.audio.loudness import LoudnessMeter
 from pipelines.domain.audio import MAX_SPEECH_PIECE_S, SAMPLE_RATE_HZ, AudioExtent, TimeSpan, Window, WindowingOptions
 from pipelines.domain.samples import Samples
 from pipelines.ports.audio import AudioDecoder, SpeechDetector
@@ -175,11 +176,12 @@ def read_windows(
 
     Synchronous and CPU-bound; memory does not grow with the recording. Raises as AudioDecoder.decode does.
     """
-    cutter = WindowCutter(options)
+    cutter, meter = WindowCutter(options), LoudnessMeter()
     decoded, speech_s = 0, 0.0
     with closing(decoder.decode(source, max_duration_s=options.max_duration_s)) as blocks:
         for block in blocks:
             decoded += len(block)
+            meter.push(block)
             spans = detector.push(block)
             speech_s += _total_s(spans)
             windows = [replace(window, read_share=blocks.read_share) for window in cutter.push(block, spans)]
@@ -187,7 +189,12 @@ def read_windows(
         spans = detector.finish()
         speech_s += _total_s(spans)
         yield from _from_index(cutter.finish(spans), first_index)
-        yield AudioExtent(duration_s=decoded / SAMPLE_RATE_HZ, speech_s=speech_s, warnings=blocks.warnings)
+        yield AudioExtent(
+            duration_s=decoded / SAMPLE_RATE_HZ,
+            speech_s=speech_s,
+            loudness=meter.finish(),
+            warnings=blocks.warnings,
+        )
 
 
 def _total_s(spans: Sequence[TimeSpan]) -> float:

@@ -148,12 +148,22 @@ class RecordingPiece:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Loudness:
+    """How loud each of equally long stretches of a recording is, from its start on; the last may be shorter."""
+
+    step_s: float
+    levels_dbfs: tuple[int, ...]
+    """Root mean square in decibels of full scale, rounded up; -99 for digital silence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AudioExtent:
     """What was found when a recording had been decoded to its end."""
 
     duration_s: float
     speech_s: float
     """Seconds in which speech was detected."""
+    loudness: Loudness | None = None
     warnings: tuple[AudioWarning, ...] = ()
     """What was wrong with the container but did not stop decoding."""
 

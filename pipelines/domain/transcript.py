@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pipelines.domain.audio import AudioWarning
+from pipelines.domain.audio import AudioWarning, Loudness
 from pipelines.domain.model import Urgency
 
 Task = Literal["transcribe", "translate"]
@@ -163,6 +163,8 @@ class TranscriptionReport:
     """Duration-weighted mean of the segments' confidences; None without text."""
     warnings: tuple[AudioWarning, ...] = ()
     """What the recording's owner should know about it."""
+    loudness: Loudness | None = None
+    """Measured while the recording was read; None where an older version made the report."""
 
 
 _TABLE = """

@@ -1,5 +1,6 @@
 """What came of a job: whole when it has succeeded, partial before."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pipelines.domain.audio import Recording
 from pipelines.domain.encoding import from_plain
 from pipelines.domain.job import Enhancement, Job, JobEvent, JobKind, JobMetrics, JobRequest, JobResult
 from pipelines.domain.transcript import Revision, Transcript
-from pipelines.errors import NotFound
+from pipelines.errors import Conflict, NotFound
 from pipelines.jobs.artifacts import load_artifact, load_result
 from pipelines.jobs.features import FEATURES, wanted_stages
 from pipelines.jobs.revisions import Revisions, list_revisions, load_revision, revised_key
@@ -27,6 +28,7 @@ from pipelines.jobs.stages import (
 )
 from pipelines.ports.artifacts import ArtifactStore
 from pipelines.ports.jobs import JobQueue
+from pipelines.recognition.coverage import Coverage, account_for
 from pipelines.recognition.transcribe import Wave
 
 
@@ -226,6 +228,21 @@ async def read_transcript(
         return job, await load_revision(artifacts, tenant, job_id, number)
     made = (await load_stage_outputs(artifacts, tenant, job_id)).transcript
     return job, Revision(number=1, transcript=made) if made is not None else None
+
+
+async def read_coverage(queue: JobQueue, artifacts: ArtifactStore, tenant: str, job_id: str) -> Coverage:
+    """Return the ledger of a job's latest transcript.
+
+    Raises NotFound, also for a job that is about no recording; Conflict where there is no transcript yet, or none that
+    was made here from the sound.
+    """
+    _, revision = await read_transcript(queue, artifacts, tenant, job_id)
+    transcribed = (await load_stage_outputs(artifacts, tenant, job_id)).find(Transcribed)
+    if revision is None or transcribed is None:
+        raise Conflict("this job has no transcript of its recording yet")
+    if transcribed.report.loudness is None:
+        raise Conflict("how loud this recording is was not kept when it was read: submit it again")
+    return await asyncio.to_thread(account_for, transcribed.report, revision.transcript)
 
 
 async def job_events(

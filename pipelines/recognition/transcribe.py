@@ -270,6 +270,7 @@ class _Run:
             dropped_spans=_dropped(self._waves.windows, self._options, self._windowing),
             confidence=mean_confidence(transcript),
             warnings=(*self.extent.warnings, *_other_languages(windows, language)),
+            loudness=self.extent.loudness,
         )
 
 

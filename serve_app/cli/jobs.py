@@ -154,3 +154,17 @@ def _print_readable(segments: "list[SegmentBody]") -> None:
     from serve_app.cli.output import print_transcript
 
     print_transcript(Console(highlight=False), segments)
+
+
+def coverage(job_id: JobId, as_json: AsJson = False, server: Server = DEFAULT_SERVER, api_key: Key = None) -> None:
+    """Draw what became of every second of a recording: text, dropped speech, noise, silence."""
+    with connected(server, api_key) as client:
+        ledger = client.coverage(job_id)
+    if as_json:
+        _print_json(ledger)
+        return
+    from rich.console import Console
+
+    from serve_app.cli.output import print_coverage
+
+    print_coverage(Console(highlight=False), ledger)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from serve_app.client.shapes import ChatBody, HitBody, JobBody, SegmentBody
+    from serve_app.client.shapes import ChatBody, CoverageBody, HitBody, JobBody, SegmentBody
 
 
 def kind_of(job: "JobBody") -> str:
@@ -115,6 +115,46 @@ def print_transcript(console: "Console", segments: Sequence["SegmentBody"]) -> N
         when = f"{clock(segment['start_s'])} – {clock(segment['end_s'])}  "
         head = Text.assemble((when, "dim"), (f"{speaker:<12}" if colours else "", colours.get(speaker, "")))
         console.print(head.append(segment["text"]), soft_wrap=not console.is_terminal)
+
+
+_LEDGER: Mapping[str, tuple[str, str]] = {
+    "text": ("█", "green"),
+    "dropped": ("×", "bold red"),
+    "noise": ("░", "yellow"),
+    "silence": ("·", "dim"),
+}
+_BAR_WIDTH = 72
+
+
+def print_coverage(console: "Console", ledger: "CoverageBody") -> None:
+    """Print a ledger: a bar, what its signs mean and how much there is of each, and each stretch that was dropped."""
+    from rich.text import Text
+
+    width = max(20, min(_BAR_WIDTH, console.width - 20))
+    cells = [Text(*_LEDGER[kind]) for kind in coverage_bar(ledger, width)]
+    console.print(Text.assemble("00:00.0 ", *cells, f" {clock(ledger['duration_s'])}"))
+    for kind, seconds in ledger["totals"].items():
+        share = seconds / ledger["duration_s"] if ledger["duration_s"] else 0.0
+        console.print(Text.assemble("  ", _LEDGER[kind], f" {kind:<8}{clock(seconds):>10}  {share:6.1%}"))
+    for span in ledger["spans"]:
+        if span["kind"] == "dropped":
+            console.print(f"  dropped {clock(span['start_s'])} – {clock(span['end_s'])}  {span['reason']}")
+
+
+def coverage_bar(ledger: "CoverageBody", width: int) -> list[str]:
+    """Return what most of each of ``width`` equal stretches is; dropped speech shows in each that it touches."""
+    cells: list[str] = []
+    spans, place = ledger["spans"], 0
+    for cell in range(width if spans else 0):
+        start_s, end_s = (edge * ledger["duration_s"] / width for edge in (cell, cell + 1))
+        while place + 1 < len(spans) and spans[place]["end_s"] <= start_s:
+            place += 1
+        seconds, at = dict.fromkeys(_LEDGER, 0.0), place
+        while at < len(spans) and spans[at]["start_s"] < end_s:
+            seconds[spans[at]["kind"]] += min(end_s, spans[at]["end_s"]) - max(start_s, spans[at]["start_s"])
+            at += 1
+        cells.append("dropped" if seconds["dropped"] > 0 else max(seconds, key=seconds.__getitem__))
+    return cells
 
 
 def print_hits(console: "Console", hits: Sequence["HitBody"]) -> None:

@@ -26,6 +26,7 @@ from serve_app.client.requests import (
 )
 from serve_app.client.shapes import (
     ChatBody,
+    CoverageBody,
     JobBody,
     JobListBody,
     KeyBody,
@@ -168,6 +169,10 @@ class RayScribeClient:
         if response.headers.get("content-type", "text/html").startswith("text/html"):
             raise not_ours(response.request)
         return response.content
+
+    def coverage(self, job_id: str) -> CoverageBody:
+        """Return what became of every second. Raises RequestRefused (404, 409 while there is no transcript)."""
+        return self._read(CoverageBody, "GET", route("v1", "jobs", job_id, "coverage"))
 
     def transcript_and_revision(self, job_id: str) -> tuple[TranscriptBody, str]:
         """Return the transcript, and what ``correct`` must be given: which revision this is."""

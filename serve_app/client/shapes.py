@@ -43,6 +43,23 @@ class JobBody(TypedDict):
     warnings: NotRequired[list[dict[str, Any]]]
 
 
+class CoverageSpanBody(TypedDict):
+    """A stretch of a recording, and what became of it."""
+
+    start_s: float
+    end_s: float
+    kind: str
+    reason: str | None
+
+
+class CoverageBody(TypedDict):
+    """``GET /v1/jobs/{id}/coverage``."""
+
+    duration_s: float
+    spans: list[CoverageSpanBody]
+    totals: dict[str, float]
+
+
 class JobListBody(TypedDict):
     """``GET /v1/jobs``."""
 

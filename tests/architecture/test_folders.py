@@ -53,6 +53,7 @@ SERVE_APP: Mapping[str, set[str]] = {
 """Of the folders; the files beside them compose everything, and are held by what imports them."""
 PURE = {
     "pipelines/recognition/judge.py",
+    "pipelines/recognition/coverage.py",
     "pipelines/recognition/stitch.py",
     "pipelines/recognition/formats.py",
     "pipelines/speakers/assign.py",

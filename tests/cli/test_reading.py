@@ -68,3 +68,21 @@ def test_chat_prints_the_answer_and_where_it_was_said(rayscribe: Command, server
     lines = rayscribe("chat", "when is the exam", "-c", "talks").stdout.splitlines()
     assert lines == ["On Friday [1].", "  [1] talk.wav 01:37.3 – 01:39.0  SPEAKER_00: “Friday”"]
     assert json.loads(server.bodies[0])["question"] == "when is the exam"
+
+
+def test_coverage_is_a_bar_with_its_totals_and_what_was_dropped(rayscribe: Command, server: StandIn) -> None:
+    bar, *rest = rayscribe("coverage", JOB_ID).stdout.splitlines()
+    signs = bar.removeprefix("00:00.0 ").removesuffix(" 00:10.0")
+    assert list(dict.fromkeys(signs)) == ["█", "×", "░", "·"]
+    assert signs.count("█") == len(signs) // 2
+    assert [line.split() for line in rest] == [
+        ["█", "text", "00:05.0", "50.0%"],
+        ["×", "dropped", "00:00.5", "5.0%"],
+        ["░", "noise", "00:02.5", "25.0%"],
+        ["·", "silence", "00:02.0", "20.0%"],
+        ["dropped", "00:05.0", "–", "00:05.5", "no_text"],
+    ]
+
+
+def test_coverage_as_json(rayscribe: Command, server: StandIn) -> None:
+    assert json.loads(rayscribe("coverage", JOB_ID, "--json").stdout)["totals"]["dropped"] == 0.5

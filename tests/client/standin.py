@@ -44,6 +44,16 @@ TRANSCRIPT = {
         {"id": 1, "start_s": 65.0, "end_s": 66.0, "speaker": "SPEAKER_01", "text": "Hello.", "confidence": 0.9},
     ],
 }
+COVERAGE = {
+    "duration_s": 10.0,
+    "spans": [
+        {"start_s": 0.0, "end_s": 5.0, "kind": "text", "reason": None},
+        {"start_s": 5.0, "end_s": 5.5, "kind": "dropped", "reason": "no_text"},
+        {"start_s": 5.5, "end_s": 8.0, "kind": "noise", "reason": None},
+        {"start_s": 8.0, "end_s": 10.0, "kind": "silence", "reason": None},
+    ],
+    "totals": {"text": 5.0, "dropped": 0.5, "noise": 2.5, "silence": 2.0},
+}
 MODELS = [
     {"id": "faster-whisper", "role": "asr", "status": "ready", "name": "demo-asr", "fallback": {"wanted": "small"}},
     {"id": "embedder", "role": "embedder", "status": "loading", "name": None, "fallback": None},
@@ -152,6 +162,7 @@ class StandIn:
             ("POST", f"/v1/jobs/{JOB_ID}/retry"): lambda _: httpx.Response(202, json=job(status="queued")),
             ("GET", f"/v1/jobs/{JOB_ID}/events"): self._events,
             ("GET", f"/v1/jobs/{JOB_ID}/transcript"): self._transcript,
+            ("GET", f"/v1/jobs/{JOB_ID}/coverage"): lambda _: httpx.Response(200, json=COVERAGE),
             ("POST", "/v1/search"): lambda _: httpx.Response(
                 200, json={"query": "q", "mode": "hybrid", "degraded": [], "hits": self.hits}
             ),

@@ -5,11 +5,13 @@ from typing import Annotated, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from pipelines.domain.encoding import to_plain
 from pipelines.errors import Conflict
 from pipelines.exchange.writing import Titled, write_exchange
-from pipelines.jobs.result import read_transcript
+from pipelines.jobs.result import read_coverage, read_transcript
 from pipelines.jobs.revisions import MOST_REVISIONS
 from pipelines.recognition.formats import write_transcript
 from serve_app.api.edge.authentication import JobReader
@@ -71,3 +73,49 @@ async def job_transcript(
             written = await asyncio.to_thread(write_exchange, titled, form)
             headers["content-disposition"] = f"attachment; filename*=UTF-8''{quote(f'{titled.name}.{form}', safe='')}"
             return Response(written, media_type=_EXCHANGE_TYPES[form], headers=headers)
+
+
+class CoverageSpanBody(BaseModel):
+    """A stretch of the recording, and what became of it."""
+
+    start_s: float
+    end_s: float
+    kind: Literal["text", "dropped", "noise", "silence"]
+    reason: str | None = Field(description="Why speech was dropped; `damaged` where nothing could be decoded.")
+
+
+class CoverageTotals(BaseModel):
+    """Seconds of each kind; together the duration."""
+
+    text: float
+    dropped: float
+    noise: float
+    silence: float
+
+
+class CoverageBody(BaseModel):
+    """Disjoint spans in order, without gaps."""
+
+    duration_s: float
+    spans: list[CoverageSpanBody]
+    totals: CoverageTotals
+
+
+@router.get(
+    "/v1/jobs/{job_id}/coverage",
+    summary="What became of every second: text, dropped speech, noise or silence",
+    responses=error_answers(404, 409),
+)
+async def job_coverage(job_id: JobId, caller: JobReader, services: ServicesOf) -> CoverageBody:
+    """Account for the whole recording by its latest transcript.
+
+    A moment is the first of these that it can be: `text` (words, joined over pauses under 0.5 s); `dropped` (detected
+    speech of 0.5 s or more without a word, beyond the padding of the detector, or what could not be decoded); `noise`
+    (louder than -50 dBFS); `silence`. 409 before there is a transcript.
+    """
+    coverage = await read_coverage(services.jobs, services.artifacts, caller.tenant, job_id)
+    return CoverageBody(
+        duration_s=coverage.duration_s,
+        spans=[CoverageSpanBody(**to_plain(span)) for span in coverage.spans],
+        totals=CoverageTotals(**coverage.totals),
+    )

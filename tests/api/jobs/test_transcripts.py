@@ -68,3 +68,25 @@ async def test_before_there_is_one(build: BuildWorld, wav: bytes) -> None:
 
     assert (response.status_code, response.json()["error"]["code"]) == (409, "conflict")
     assert response.headers["x-should-retry"] == "false"
+
+
+async def test_every_second_is_accounted_for(world: World, wav: bytes) -> None:
+    job = await submitted(world.client, wav, features="word_timestamps")
+    await ended(world.client, job)
+
+    body = (await world.client.get(f"{job['links']['self']}/coverage")).json()
+
+    assert set(body) == {"duration_s", "spans", "totals"}
+    assert set(body["spans"][0]) == {"start_s", "end_s", "kind", "reason"}
+    assert (body["spans"][0]["start_s"], body["spans"][-1]["end_s"]) == (0.0, 4.5)
+    assert body["totals"]["text"] > 1.0
+    assert sum(body["totals"].values()) == pytest.approx(4.5)
+
+
+async def test_no_ledger_before_there_is_a_transcript(build: BuildWorld, wav: bytes) -> None:
+    world = await build(run_jobs=False)
+    job = await submitted(world.client, wav)
+
+    response = await world.client.get(f"{job['links']['self']}/coverage")
+
+    assert (response.status_code, response.json()["error"]["code"]) == (409, "conflict")
