@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from serve_app.cli import doctor, edit, jobs, keys, models, search, serving, submit
+from serve_app.cli import doctor, edit, jobs, keys, listen, models, search, serving, submit
 from serve_app.cli import jobs as transcripts
 from serve_app.cli import progress as watch
 
@@ -43,6 +43,7 @@ app.command()(transcripts.transcript)
 app.command()(transcripts.coverage)
 app.command()(edit.edit)
 app.command()(edit.speakers)
+app.command()(listen.listen)
 app.command()(search.search)
 app.command()(search.chat)
 app.command()(jobs.cancel)

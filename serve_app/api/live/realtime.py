@@ -286,7 +286,7 @@ class _Connection:
             case SpeechStopped():
                 return [("input_audio_buffer.speech_stopped", {"audio_end_ms": _ms(event.end_s), "item_id": item_id})]
             case TurnCommitted():
-                return self._committed(item_id)
+                return self._committed(item_id, _ms(event.end_s) if own else None)
             case Partial():
                 told = [(f"{transcription}.delta", {**place, "delta": event.added})] if event.added else []
                 tentative = {**place, "text": event.tentative, "lag_s": event.lag_s}
@@ -307,14 +307,15 @@ class _Connection:
                 return [("rayscribe.fell_behind", {"lag_s": event.lag_s})]
         return []
 
-    def _committed(self, item_id: str) -> list[tuple[str, dict[str, Any]]]:
+    def _committed(self, item_id: str, end_ms: int | None) -> list[tuple[str, dict[str, Any]]]:
         previous, self._previous = self._previous, item_id
         content = [{"type": "input_audio", "transcript": None}]
         item = {"id": item_id, "object": "realtime.item", "type": "message", "status": "completed", "role": "user",
                 "content": content}  # fmt: skip
+        ended = {} if end_ms is None else {"audio_end_ms": end_ms}
         names = ("created",) if self._beta else ("added", "done")
         return [
-            ("input_audio_buffer.committed", {"item_id": item_id, "previous_item_id": previous}),
+            ("input_audio_buffer.committed", {"item_id": item_id, "previous_item_id": previous, **ended}),
             *((f"conversation.item.{name}", {"item": item, "previous_item_id": previous}) for name in names),
         ]
 
