@@ -112,7 +112,7 @@ async def test_the_openai_package_speaks_the_betas_names_as_well(world: World) -
             model="whisper-1", extra_query={"intent": "transcription"}
         ) as connection:
             await connection.transcription_session.update(
-                session={"input_audio_format": "g711_ulaw", "turn_detection": None}
+                session={"input_audio_format": "g711_ulaw", "turn_detection": None}  # type: ignore[typeddict-item]
             )
             await connection.input_audio_buffer.append(audio=base64.b64encode(b"\xff" * 8_000).decode())
             await connection.input_audio_buffer.commit()
