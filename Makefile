@@ -8,7 +8,7 @@ TEST_MODELS := smollm2-135m-instruct
 export RAY_USAGE_STATS_ENABLED := 0
 export DO_NOT_TRACK := 1
 
-.PHONY: help demo up test test-fast test-slow coverage test-faults format lint types bench clean
+.PHONY: help demo up test test-fast test-slow coverage test-faults format lint types bench page clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -67,6 +67,9 @@ types: .venv/dev.installed ## check types
 
 bench: .venv/dev.installed ## measure cost as ratios against the direct use of the engines (see BENCHMARKS.md)
 	@$(PYTHON) -m bench $(ARGS)
+
+page: .venv/dev.installed ## build the page of serve_app/web (Node 20.19 or newer); what is built is committed
+	@scripts/build_page
 
 clean: ## remove the environment, caches and the demo's data
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .rayscribe build dist

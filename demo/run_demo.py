@@ -227,6 +227,7 @@ def next_commands(url: str) -> None:
     say(f"rayscribe chat 'who will fix the database' --collection {COLLECTION}{option}")
     say(f"rayscribe jobs{option}    rayscribe doctor    open {url}/docs")
     say("(in another terminal; `rayscribe` is .venv/bin/rayscribe)   Ctrl-C stops the server.")
+    title(f"The page: {url}/")
 
 
 def title(text: str) -> None:

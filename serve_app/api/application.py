@@ -29,7 +29,7 @@ from serve_app.api.jobs import events as job_events
 from serve_app.api.live import client_secrets, realtime
 from serve_app.api.openai import chat as completions
 from serve_app.api.openai import embeddings, models, transcriptions
-from serve_app.api.operation import health
+from serve_app.api.operation import health, page
 from serve_app.api.retrieval import chat, collections, search
 from serve_app.api.text import skills as text_skills
 from serve_app.api.text import templates
@@ -75,6 +75,7 @@ _RESOURCES = (
     usage,
     erasures,
     *_COMPAT,
+    page,
 )
 
 
