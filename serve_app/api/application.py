@@ -33,6 +33,7 @@ from serve_app.api.operation import health, page
 from serve_app.api.retrieval import chat, collections, search
 from serve_app.api.text import skills as text_skills
 from serve_app.api.text import templates
+from serve_app.mcp.endpoint import mcp_routes
 from serve_app.services import Services
 
 UPLOAD_PATHS = frozenset(
@@ -101,6 +102,7 @@ def create_app(services: Services, *, proxy_sends_request_id: bool = False) -> F
     for resource in _RESOURCES:
         # As they are: include_router() would build every route a second time, a tenth of a second in all.
         app.router.routes.extend(resource.router.routes)
+    app.router.routes.extend(mcp_routes(services))
     for kind in (RayScribeError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _answer)
     _add_layers(app, services, proxy_sends_request_id)

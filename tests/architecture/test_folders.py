@@ -40,10 +40,12 @@ PIPELINES: Mapping[str, set[str]] = {
 SERVE_APP: Mapping[str, set[str]] = {
     "client": set(),
     "cli": {"client", "laptop", "models", "settings", "privacy", "metrics", "build", "services"},
-    "api": {"settings", "services", "options", "metrics", "ports", "resilience"},
+    "api": {"settings", "services", "options", "metrics", "ports", "resilience", "mcp"},
     "models": {"settings", "metrics", "data_folder"},
     # Which folder a language model is in, the catalogue says: vLLM is no engine of the chains.
     "remote": {"settings", "models", "resilience", "metrics", "privacy", "deployments", "options", "services"},
+    # Tools answer in the routes' own shapes, over the same flows.
+    "mcp": {"settings", "services", "api"},
     "laptop": {"settings", "build", "data_folder", "privacy"},
     "deployments": {
         "settings", "models", "metrics", "remote", "ports", "options", "services", "resilience", "api", "data_folder",

@@ -30,7 +30,9 @@ from serve_app.api.edge.errors import error_response
 from serve_app.api.edge.signatures import REALTIME, SESSION, SOUND, Signer
 from serve_app.settings import ALL_SCOPES, Settings
 
-PUBLIC_PATHS = frozenset({"/", "/health/live", "/health/ready", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
+PUBLIC_PATHS = frozenset(
+    {"/", "/health/live", "/health/ready", "/docs", "/docs/oauth2-redirect", "/openapi.json", "/llms.txt"}
+)
 """Everything else needs a key where the profile has keys: a new route is closed until it is listed here."""
 PUBLIC_FOLDERS = ("/docs-assets/", "/web/")
 SESSION_COOKIE = "rayscribe_session"
