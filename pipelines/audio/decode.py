@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from pipelines.audio.channels import ChannelMeter
 from pipelines.audio.containers import (
     ALLOWED_FORMATS,
     EXACT_DURATIONS,
@@ -19,7 +20,7 @@ from pipelines.audio.containers import (
     refusal,
 )
 from pipelines.audio.mixing import BLOCK_SAMPLES, Mixer, Timeline, joined_warning
-from pipelines.domain.audio import SAMPLE_RATE_HZ, AudioWarning, Recording, WarningCode
+from pipelines.domain.audio import SAMPLE_RATE_HZ, AudioWarning, ChannelReport, Recording, WarningCode
 from pipelines.domain.job import Upload
 from pipelines.domain.samples import Samples
 from pipelines.errors import AudioDamaged, TooLarge, UnsupportedMedia
@@ -73,20 +74,29 @@ class PyavDecoder:
                 sample_rate_hz=codec.sample_rate,
             )
 
-    def decode(self, source: BinaryIO, *, max_duration_s: float) -> "DecodedBlocks":
+    def decode(self, source: BinaryIO, *, max_duration_s: float, channel: int | None = None) -> "DecodedBlocks":
         """Open ``source`` and return its blocks of 4 s; see AudioDecoder.decode."""
-        return DecodedBlocks(source, max_duration_s=max_duration_s)
+        return DecodedBlocks(source, Mixer(channel=channel), max_duration_s=max_duration_s)
+
+    def compare_channels(self, source: BinaryIO, *, max_duration_s: float) -> ChannelReport:
+        """Decode all of ``source``; see AudioDecoder.compare_channels."""
+        meter = ChannelMeter()
+        blocks = DecodedBlocks(source, Mixer(observe=meter.add), max_duration_s=max_duration_s)
+        with contextlib.closing(blocks):
+            for _ in blocks:
+                pass
+        return meter.report()
 
 
 class DecodedBlocks:
     """Implements SamplesIterator over one file, part by part."""
 
-    def __init__(self, source: BinaryIO, *, max_duration_s: float) -> None:
+    def __init__(self, source: BinaryIO, mixer: Mixer, *, max_duration_s: float) -> None:
         self._source = source
         self._parts = find_parts(source)
         self._size = self._parts[-1].end
         self._part = _PartDecoder(source, self._parts[0], start_s=0.0)
-        self._mixer = Mixer()
+        self._mixer = mixer
         self._max_samples = round(max_duration_s * SAMPLE_RATE_HZ)
         self._blocks = self._decode()
         self.warnings: tuple[AudioWarning, ...] = ()

@@ -104,7 +104,10 @@ _LEAST_CANCELLED_S = 2.0
 class Mixer:
     """Brings all frames to mono 16 kHz int16, and holds what was noticed on the way."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, channel: int | None = None, observe: Callable[[Samples], None] | None = None) -> None:
+        """``channel``: the one to be taken instead of the mix; ``observe`` sees all, shape ``(n, channels)``."""
+        self._channel = channel
+        self._observe = observe
         self._heard_samples = 0
         self._cancelled_samples = 0
         self._cancels = False
@@ -148,6 +151,10 @@ class Mixer:
     def _mixed(self, pieces: Iterator[tuple[Samples, Samples]]) -> Iterator[Samples]:
         """Take pieces as mono, and as channels, shape ``(n, channels)``."""
         for mono, channels in pieces:
+            if self._observe is not None:
+                self._observe(channels)
+            if self._channel is not None:
+                mono, channels = channels[:, min(self._channel, channels.shape[1] - 1)].copy(), channels[:, :1]
             yield self._counted(mono if channels.shape[1] < 2 else self._loud_enough(mono, channels))
 
     def _loud_enough(self, mono: Samples, channels: Samples) -> Samples:

@@ -16,12 +16,15 @@ from pipelines.domain.audio import (
     LEAD_S,
     SAMPLE_RATE_HZ,
     AudioExtent,
+    AudioSource,
+    ChannelReport,
     PieceCut,
     Recording,
     RecordingPiece,
     Waveform,
     Window,
     WindowingOptions,
+    source_of,
 )
 from pipelines.domain.job import Upload
 from pipelines.domain.samples import Samples
@@ -53,28 +56,40 @@ class LocalReader:
 
         return await asyncio.to_thread(read_headers)
 
+    async def channels(self, artifact: str, *, max_duration_s: float) -> ChannelReport:
+        """Compare the two channels; see RecordingReader.channels."""
+
+        def compare() -> ChannelReport:
+            with self._open(artifact) as source:
+                return self._decoder.compare_channels(source, max_duration_s=max_duration_s)
+
+        return await asyncio.to_thread(compare)
+
     async def windows(
-        self, artifact: str, options: WindowingOptions, *, first_index: int = 0
+        self, source: str | AudioSource, options: WindowingOptions, *, first_index: int = 0
     ) -> AsyncGenerator[Window | AudioExtent, None]:
         """Yield windows, then the extent; see RecordingReader.windows."""
-        async with aclosing(_in_a_thread(self._read(artifact, options, first_index))) as items:
+        async with aclosing(_in_a_thread(self._read(source_of(source), options, first_index))) as items:
             async for item in items:
                 yield item
 
     async def pieces(
-        self, artifact: str, cut: PieceCut, *, max_duration_s: float, skip: Collection[int] = ()
+        self, source: str | AudioSource, cut: PieceCut, *, max_duration_s: float, skip: Collection[int] = ()
     ) -> AsyncGenerator[RecordingPiece, None]:
         """Yield pieces; see RecordingReader.pieces."""
-        read = read_pieces(self._open, self._decoder, artifact, cut, max_duration_s, skip)
+        read = read_pieces(self._open, self._decoder, source_of(source), cut, max_duration_s, skip)
         async with aclosing(_in_a_thread(read)) as items:
             async for item in items:
                 yield item
 
     def _read(
-        self, artifact: str, options: WindowingOptions, first_index: int
+        self, heard: AudioSource, options: WindowingOptions, first_index: int
     ) -> Generator[Window | AudioExtent, None, None]:
-        with self._open(artifact) as source:
-            yield from read_windows(self._decoder, self._new_detector(options), source, options, first_index)
+        with self._open(heard.artifact) as source:
+            detector = self._new_detector(options)
+            yield from read_windows(
+                self._decoder, detector, source, options, first_index=first_index, channel=heard.channel
+            )
 
     async def samples(self, artifact: str, *, max_duration_s: float, lead: Sequence[str] = ()) -> Samples:
         """Return the whole recording, int16, shape ``(n,)``: 115 MB an hour; see RecordingReader.samples."""
@@ -125,13 +140,16 @@ async def _in_a_thread(items: Generator[ItemT, None, None]) -> AsyncGenerator[It
 def read_pieces(
     open_artifact: OpenArtifact,
     decoder: AudioDecoder,
-    artifact: str,
+    heard: AudioSource,
     cut: PieceCut,
     max_duration_s: float,
     skip: Collection[int] = (),
 ) -> Generator[RecordingPiece, None, None]:
     """Decode a recording piece by piece; see RecordingReader.pieces. Blocking; holds one piece and its surroundings."""
-    with open_artifact(artifact) as source, closing(decoder.decode(source, max_duration_s=max_duration_s)) as blocks:
+    with (
+        open_artifact(heard.artifact) as source,
+        closing(decoder.decode(source, max_duration_s=max_duration_s, channel=heard.channel)) as blocks,
+    ):
         for piece in cut_pieces(blocks, cut):
             if piece.index not in skip:
                 yield piece

@@ -171,6 +171,7 @@ def read_windows(
     source: BinaryIO,
     options: WindowingOptions,
     first_index: int = 0,
+    channel: int | None = None,
 ) -> Generator[Window | AudioExtent, None, None]:
     """Yield windows from ``first_index`` on while decoding goes on, then the extent of the whole recording.
 
@@ -178,7 +179,7 @@ def read_windows(
     """
     cutter, meter = WindowCutter(options), LoudnessMeter()
     decoded, speech_s = 0, 0.0
-    with closing(decoder.decode(source, max_duration_s=options.max_duration_s)) as blocks:
+    with closing(decoder.decode(source, max_duration_s=options.max_duration_s, channel=channel)) as blocks:
         for block in blocks:
             decoded += len(block)
             meter.push(block)

@@ -106,6 +106,7 @@ WarningCode = Literal[
     "mix_cancelled",
     "times_uncertain",
     "languages_differ",
+    "channels_not_split",
 ]
 """Stable names of what may be uncertain about a transcript because of the recording."""
 
@@ -120,6 +121,54 @@ class AudioWarning:
     start_s: float | None = None
     """Where it begins, and ends, in seconds from the start of the recording; None: nowhere in particular."""
     end_s: float | None = None
+
+
+ChannelMode = Literal["auto", "mix", "split"]
+"""How two channels are heard; ``auto``: apart where each holds a speaker of its own."""
+ChannelRelation = Literal["same", "opposite", "one_silent", "two_speakers", "stereo"]
+"""Of two channels: dual mono, dual mono with opposite phase, nothing in one, a speaker in each, or a scene in both."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelReport:
+    """How the two channels of a recording relate."""
+
+    relation: ChannelRelation
+    correlation: float
+    """−1 to 1, over the whole recording."""
+    louder: int
+    """0 or 1."""
+    one_sided: float
+    """Share of the sound that is 12 dB louder in one channel than in the other, 0–1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelChoice:
+    """Which channels of a recording are heard, each for itself; none: their mix."""
+
+    heard: tuple[int, ...] = ()
+    relation: ChannelRelation | None = None
+    """None: nobody looked."""
+    warnings: tuple[AudioWarning, ...] = ()
+
+    @property
+    def is_split(self) -> bool:
+        """Whether there is a speaker a channel."""
+        return len(self.heard) > 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioSource:
+    """What is heard of a stored recording."""
+
+    artifact: str
+    channel: int | None = None
+    """0-based; None: the mix of all."""
+
+
+def source_of(source: str | AudioSource) -> AudioSource:
+    """Return a source; a bare key means the mix."""
+    return AudioSource(artifact=source) if isinstance(source, str) else source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

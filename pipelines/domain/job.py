@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from pipelines.domain.audio import AudioWarning, Recording
+from pipelines.domain.audio import AudioWarning, ChannelMode, Recording
 from pipelines.domain.model import Degradation
 from pipelines.domain.transcript import DroppedSpan
 
@@ -74,6 +74,8 @@ class JobRequest:
     """Names and terms to expect."""
     target_language: str | None = None
     """For ``translation``."""
+    channels: ChannelMode = "auto"
+    """How a recording of two channels is heard."""
     enhance: Enhance = "auto"
     """For ``clean_transcript``."""
     labels: tuple[str, ...] = ()

@@ -121,6 +121,8 @@ class WindowTranscript:
     redecoded: bool = False
     """True where the batch's result looked wrong and the window was decoded again alone."""
     tokens: int = 0
+    channel: int | None = None
+    """Where the channels of a recording are heard apart."""
     read_share: float | None = None
     """As of the window; see Window."""
     language_probability: float | None = None

@@ -10,23 +10,25 @@ at any time: what is there is not made twice.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
-from pipelines.domain.audio import Recording
+from pipelines.audio.channels import choose_channels
+from pipelines.domain.audio import AudioSource, ChannelChoice, Recording
 from pipelines.domain.job import JobRequest, NewJob, Upload
-from pipelines.domain.model import AsrInfo, Degradation, ModelInfo, describe_model
+from pipelines.domain.model import AsrInfo, Degradation, DiarizerInfo, ModelInfo, describe_model
 from pipelines.domain.speakers import Diarization, DiarizationOptions
 from pipelines.domain.transcript import Transcript, TranscriptionOptions, TranscriptionReport, WindowTranscript
 from pipelines.domain.understanding import EnhancementReport, UnderstandingReport
-from pipelines.errors import ArtifactNotFound, NotAvailable, RayScribeError
+from pipelines.errors import ArtifactNotFound, AudioDamaged, NotAvailable, RayScribeError, TooLarge
 from pipelines.jobs.artifacts import artifact_key, load_artifact, made_once
 from pipelines.jobs.clock import FairSlots, JobClock, ModelSlots
 from pipelines.jobs.features import wanted_stages
 from pipelines.jobs.ports import ProcessingOptions, RecordingPorts
 from pipelines.jobs.revisions import keep_new_base, latest_transcript, list_revisions, load_revision, revised_key
 from pipelines.ports.models import AnswerT, CallModel
-from pipelines.recognition.transcribe import transcribe_recording, wave_key
+from pipelines.recognition.transcribe import channel_prefix, transcribe_channels, wave_key
 from pipelines.retrieval.indexing import index_transcript
 from pipelines.speakers.assign import assign_speakers
 from pipelines.speakers.diarize import KeptPieces, diarize_recording
@@ -86,6 +88,7 @@ class Prepared(StageRecord):
     """What the container says."""
 
     recording: Recording
+    channels: ChannelChoice = field(default_factory=ChannelChoice)
 
     @property
     def summary(self) -> Mapping[str, object]:
@@ -244,7 +247,8 @@ class JobContext:
 
     def place_of(self, window: WindowTranscript) -> dict[str, object]:
         """Return where a window's text is kept: what may be said of it in the job database, which holds no words."""
-        return {"artifact": wave_key(self.waves, window.index), "window": window.index}
+        folder = channel_prefix(self.waves, window.channel)
+        return {"artifact": wave_key(folder, window.index), "window": window.index}
 
     def in_turn(self, slots: FairSlots) -> CallModel:
         """Return the way to a model that holds so many calls: one call waits, the others of its stage go on."""
@@ -290,13 +294,24 @@ async def prepare(context: JobContext) -> Prepared:
     fetched = await context.load("fetch", Fetched) if context.request.url is not None else None
     recording = await context.ports.reader.probe(fetched.upload if fetched else context.job.upload)
     context.options.check_duration(recording.exact_duration_s, context.request)
-    return Prepared(recording=recording)
+    return Prepared(recording=recording, channels=await _listen(context, recording))
+
+
+async def _listen(context: JobContext, recording: Recording) -> ChannelChoice:
+    """Choose which channels are heard; two of them are compared first, which takes a reading of the recording."""
+    mode, report = context.request.channels, None
+    if recording.channels == 2 and mode != "mix":
+        limit_s = context.options.windowing.max_duration_s
+        with suppress(AudioDamaged, TooLarge):  # whoever transcribes says so
+            report = await context.ports.reader.channels(context.job.upload.artifact, max_duration_s=limit_s)
+    return choose_channels(mode, recording.channels, report)
 
 
 async def transcribe(context: JobContext) -> Transcribed:
     """Turn speech into text, window by window; finished windows are kept in waves."""
     features = context.request.features
-    report = await transcribe_recording(
+    prepared = await context.load("prepare", Prepared)
+    report = await transcribe_channels(
         context.ports.reader,
         context.ports.transcriber,
         context.job.upload.artifact,
@@ -307,6 +322,7 @@ async def transcribe(context: JobContext) -> Transcribed:
             word_timestamps=bool({"word_timestamps", "diarization"} & set(features)),
         ),
         context.options.windowing,
+        choice=prepared.channels,
         on_window=context.on_window,
         artifacts=context.ports.artifacts,
         prefix=context.waves,
@@ -318,7 +334,11 @@ async def transcribe(context: JobContext) -> Transcribed:
 
 
 async def diarize(context: JobContext) -> Diarized:
-    """Find out who speaks when."""
+    """Find out who speaks when; where each channel holds a speaker of its own, that is known."""
+    listened = (await context.load("prepare", Prepared)).channels
+    if listened.is_split:
+        by_channel = DiarizerInfo(backend="channels", name="channels", description="One speaker a channel")
+        return Diarized(diarization=Diarization(turns=(), exclusive_turns=()), model=by_channel)
     diarizer, request = context.ports.diarizer, context.request
     if diarizer is None:
         raise NotAvailable("this deployment does not diarize", "features")
@@ -328,7 +348,7 @@ async def diarize(context: JobContext) -> Diarized:
         diarization = await diarize_recording(
             context.ports.reader,
             diarizer,
-            context.job.upload.artifact,
+            AudioSource(artifact=context.job.upload.artifact, channel=next(iter(listened.heard), None)),
             DiarizationOptions(
                 num_speakers=request.num_speakers, min_speakers=request.min_speakers, max_speakers=request.max_speakers
             ),
@@ -349,7 +369,9 @@ async def attribute(context: JobContext) -> Attributed:
     """Give every word, or every piece of a segment, its speaker."""
     transcribed = await context.load("transcribe", Transcribed)
     diarized = await context.load("diarize", Diarized)
-    transcript = await asyncio.to_thread(assign_speakers, transcribed.report.transcript, diarized.diarization)
+    transcript = transcribed.report.transcript
+    if not transcript.speakers:  # each channel's are known
+        transcript = await asyncio.to_thread(assign_speakers, transcript, diarized.diarization)
     if "word_timestamps" not in context.request.features:
         transcript = transcript.without_words()
     await keep_new_base(context.ports.artifacts, context.job.tenant, context.job.job_id, transcript)

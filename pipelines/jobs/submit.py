@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import uuid_utils.compat
 
+from pipelines.audio.channels import choose_channels
 from pipelines.domain.encoding import from_json, to_json
 from pipelines.domain.job import Job, JobFilters, JobKind, JobRequest, JobStatus, NewJob, QueueDepth, Upload
 from pipelines.domain.speakers import DiarizationOptions
@@ -51,6 +52,7 @@ async def submit_job(
     check_request(request, offered)
     recording = await reader.probe(upload)
     (options or ProcessingOptions()).check_duration(recording.exact_duration_s, request)
+    choose_channels(request.channels, recording.channels, None)
     job = NewJob(
         job_id=job_id,
         tenant=tenant,

@@ -5,7 +5,9 @@ from typing import BinaryIO, Protocol
 
 from pipelines.domain.audio import (
     AudioExtent,
+    AudioSource,
     AudioWarning,
+    ChannelReport,
     PieceCut,
     Recording,
     RecordingPiece,
@@ -28,7 +30,7 @@ class AudioDecoder(Protocol):
         """
         ...
 
-    def decode(self, source: BinaryIO, *, max_duration_s: float) -> "SamplesIterator":
+    def decode(self, source: BinaryIO, *, max_duration_s: float, channel: int | None = None) -> "SamplesIterator":
         """Yield mono int16 blocks at 16 kHz of at most a few seconds each, in order, without gaps.
 
         Time begins where a player begins: sound that sets in after the picture comes after silence, and holes in the
@@ -38,6 +40,10 @@ class AudioDecoder(Protocol):
         damaged is skipped. Each of these has its warning. Raises UnsupportedMedia before the first block, AudioDamaged
         where nothing can be decoded, TooLarge once more than ``max_duration_s`` has been decoded.
         """
+        ...
+
+    def compare_channels(self, source: BinaryIO, *, max_duration_s: float) -> ChannelReport:
+        """Decode the whole recording and say how its two channels relate. Raises as ``decode`` does."""
         ...
 
 
@@ -96,8 +102,12 @@ class RecordingReader(Protocol):
         """Read the headers of the artifact ``upload.artifact``; raises as AudioDecoder.probe does."""
         ...
 
+    async def channels(self, artifact: str, *, max_duration_s: float) -> ChannelReport:
+        """Decode the whole recording and say how its two channels relate; raises as AudioDecoder.decode does."""
+        ...
+
     def windows(
-        self, artifact: str, options: WindowingOptions, *, first_index: int = 0
+        self, source: str | AudioSource, options: WindowingOptions, *, first_index: int = 0
     ) -> AsyncGenerator[Window | AudioExtent, None]:
         """Yield the recording's windows in order while it is still being decoded, then one AudioExtent, and end.
 
@@ -108,7 +118,7 @@ class RecordingReader(Protocol):
         ...
 
     def pieces(
-        self, artifact: str, cut: PieceCut, *, max_duration_s: float, skip: Collection[int] = ()
+        self, source: str | AudioSource, cut: PieceCut, *, max_duration_s: float, skip: Collection[int] = ()
     ) -> AsyncGenerator[RecordingPiece, None]:
         """Yield the recording in pieces, in order, while it is being decoded; those whose index is in ``skip`` are not.
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from pipelines.domain.audio import TimeSpan, Window
-from pipelines.domain.transcript import Segment, Transcript, WindowTranscript, Word
+from pipelines.domain.transcript import Segment, Transcript, TranscriptionReport, WindowTranscript, Word
 from pipelines.domain.writing import ends_sentence
 
 
@@ -27,6 +27,50 @@ def stitch_segments(windows: Iterable[WindowTranscript], *, language: str, durat
         language=language,
         duration_s=duration_s,
         segments=tuple(replace(segment, id=number) for number, segment in enumerate(kept)),
+    )
+
+
+def merge_channels(reports: Sequence[TranscriptionReport]) -> TranscriptionReport:
+    """Return one report of channels that hold a speaker each, named by first appearance, merged on the time line.
+
+    The language is that of the channel in which most was said; segments of another say so.
+    """
+    spoken = [report for report in reports if report.transcript.segments]
+    spoken.sort(key=lambda report: report.transcript.segments[0].start_s)
+    most = max(reports, key=lambda report: report.speech_s)
+    language = most.transcript.language
+    segments = sorted(
+        (
+            _said_by(f"SPEAKER_{place:02d}", segment, report.transcript.language, language)
+            for place, report in enumerate(spoken)
+            for segment in report.transcript.segments
+        ),
+        key=lambda segment: (segment.start_s, segment.end_s),
+    )
+    transcript = replace(
+        most.transcript,
+        segments=tuple(replace(segment, id=number) for number, segment in enumerate(segments)),
+        duration_s=max(report.transcript.duration_s for report in reports),
+    )
+    dropped = (span for report in reports for span in report.dropped_spans)
+    return TranscriptionReport(
+        transcript=transcript,
+        speech_s=sum(report.speech_s for report in reports),
+        windows=sum(report.windows for report in reports),
+        redecoded_windows=sum(report.redecoded_windows for report in reports),
+        dropped_spans=tuple(sorted(dropped, key=lambda span: span.start_s)),
+        confidence=mean_confidence(transcript),
+        warnings=tuple(dict.fromkeys(warning for report in reports for warning in report.warnings)),
+    )
+
+
+def _said_by(speaker: str, segment: Segment, own_language: str, language: str) -> Segment:
+    spoken = segment.language or own_language
+    return replace(
+        segment,
+        speaker=speaker,
+        words=tuple(replace(word, speaker=speaker) for word in segment.words),
+        language=None if spoken == language else spoken,
     )
 
 

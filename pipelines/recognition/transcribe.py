@@ -20,7 +20,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from pipelines.domain.audio import AudioExtent, AudioWarning, TimeSpan, Window, WindowingOptions
+from pipelines.domain.audio import (
+    AudioExtent,
+    AudioSource,
+    AudioWarning,
+    ChannelChoice,
+    TimeSpan,
+    Window,
+    WindowingOptions,
+    source_of,
+)
 from pipelines.domain.encoding import from_json, to_json
 from pipelines.domain.model import AsrInfo
 from pipelines.domain.transcript import (
@@ -35,7 +44,7 @@ from pipelines.ports.artifacts import ArtifactStore
 from pipelines.ports.audio import RecordingReader
 from pipelines.ports.models import CallModel, Transcriber, call_at_once
 from pipelines.recognition.judge import find_dropped_speech
-from pipelines.recognition.stitch import mean_confidence, stitch_segments
+from pipelines.recognition.stitch import mean_confidence, merge_channels, stitch_segments
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -157,7 +166,7 @@ OnWindow = Callable[[WindowTranscript], Awaitable[None]]
 async def transcribe_recording(
     reader: RecordingReader,
     transcriber: Transcriber,
-    artifact: str,
+    artifact: str | AudioSource,
     options: TranscriptionOptions,
     windowing: WindowingOptions | None = None,
     *,
@@ -194,7 +203,7 @@ class _Run:
         self,
         reader: RecordingReader,
         transcriber: Transcriber,
-        artifact: str,
+        artifact: str | AudioSource,
         options: TranscriptionOptions,
         windowing: WindowingOptions,
         waves: TranscriptionWaves,
@@ -255,7 +264,9 @@ class _Run:
             transcript = await self._call_model(partial(self._transcriber.transcribe, window, heard))
         if transcript.language != self._options.language and not (self._listens and _is_certain(transcript, window)):
             transcript = await self._call_model(partial(self._transcriber.transcribe, window, self._options))
-        return FinishedWindow(transcript=replace(transcript, read_share=window.read_share), speech=window.speech)
+        channel = source_of(self._artifact).channel
+        kept = replace(transcript, read_share=window.read_share, channel=channel)
+        return FinishedWindow(transcript=kept, speech=window.speech)
 
     def report(self) -> TranscriptionReport:
         """Stitch what is there."""
@@ -272,6 +283,39 @@ class _Run:
             warnings=(*self.extent.warnings, *_other_languages(windows, language)),
             loudness=self.extent.loudness,
         )
+
+
+async def transcribe_channels(
+    reader: RecordingReader,
+    transcriber: Transcriber,
+    artifact: str,
+    options: TranscriptionOptions,
+    windowing: WindowingOptions | None = None,
+    *,
+    choice: ChannelChoice,
+    prefix: str = "",
+    **others: Any,
+) -> TranscriptionReport:
+    """Transcribe what was chosen of the channels: their mix, one, or each for itself as a speaker of its own.
+
+    Takes what ``transcribe_recording`` takes, and raises what it does. Windows of a single channel are kept below a
+    folder of its own.
+    """
+    heard = choice.heard or (None,)
+
+    async def hear(channel: int | None) -> TranscriptionReport:
+        source = AudioSource(artifact=artifact, channel=channel)
+        folder = channel_prefix(prefix, channel)
+        return await transcribe_recording(reader, transcriber, source, options, windowing, prefix=folder, **others)
+
+    reports = [await hear(channel) for channel in heard]
+    report = merge_channels(reports) if choice.is_split else reports[0]
+    return replace(report, warnings=(*choice.warnings, *report.warnings))
+
+
+def channel_prefix(prefix: str, channel: int | None) -> str:
+    """Return the folder in which the windows of a channel are kept; None: of the mix."""
+    return prefix if channel is None else f"{prefix}/channel-{channel}"
 
 
 def _voted(transcripts: Sequence[WindowTranscript]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from pipelines.domain.audio import PieceCut, RecordingPiece
+from pipelines.domain.audio import AudioSource, PieceCut, RecordingPiece, source_of
 from pipelines.domain.model import DiarizerInfo
 from pipelines.domain.speakers import Diarization, DiarizationOptions
 from pipelines.errors import DiarizationTooLong, InvalidRequest, TooLarge
@@ -21,7 +21,7 @@ MAX_DURATION_S = 12 * 3600.0
 async def diarize_recording(
     reader: RecordingReader,
     diarizer: Diarizer,
-    artifact: str,
+    source: str | AudioSource,
     options: DiarizationOptions | None = None,
     *,
     max_duration_s: float = MAX_DURATION_S,
@@ -29,7 +29,9 @@ async def diarize_recording(
     kept: "KeptPieces | None" = None,
     at_once: int = 2,
 ) -> Diarization:
-    """Diarize the artifact: where the diarizer takes pieces, ``at_once`` of them, else all of it in one call.
+    """Diarize a stored recording, or a channel of it (in pieces only).
+
+    Where the diarizer takes pieces, ``at_once`` of them are heard together; else all of it goes in one call.
 
     With ``kept``, what was heard of each piece is stored as soon as it is there, and pieces that are there already are
     not heard again. Each call goes to the model by ``call_model``.
@@ -43,10 +45,10 @@ async def diarize_recording(
     limit_s = max_duration_s if model.pieces else min(max_duration_s, MAX_WHOLE_S)
     try:
         if model.pieces is None:
-            samples = await reader.samples(artifact, max_duration_s=limit_s)
+            samples = await reader.samples(source_of(source).artifact, max_duration_s=limit_s)
             return await call_model(lambda: diarizer.diarize(samples, options))
         hearing = _Hearing(reader, diarizer, model, call_model, kept, asyncio.Semaphore(at_once))
-        heard = await hearing.hear(artifact, model.pieces, limit_s)
+        heard = await hearing.hear(source, model.pieces, limit_s)
     except TooLarge as error:
         raise DiarizationTooLong(f"diarization takes recordings of at most {limit_s:.0f} s here") from error
     return await call_model(lambda: diarizer.tell_apart(heard, options))
@@ -96,13 +98,13 @@ class _Hearing:
     kept: KeptPieces | None
     room: asyncio.Semaphore
 
-    async def hear(self, artifact: str, cut: PieceCut, limit_s: float) -> Sequence[bytes]:
+    async def hear(self, source: str | AudioSource, cut: PieceCut, limit_s: float) -> Sequence[bytes]:
         """Return what was heard of all pieces, in order."""
         known = await self.kept.indices(self.model) if self.kept else frozenset()
         tasks: dict[int, asyncio.Task[bytes]] = {}
         try:
             async with asyncio.TaskGroup() as group:
-                pieces = self.reader.pieces(artifact, cut, max_duration_s=limit_s, skip=known)
+                pieces = self.reader.pieces(source, cut, max_duration_s=limit_s, skip=known)
                 async with aclosing(pieces):
                     async for piece in pieces:
                         await self.room.acquire()

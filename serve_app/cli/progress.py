@@ -154,6 +154,7 @@ _WARNED = {
     "tracks_ignored": "further audio tracks were not transcribed",
     "mix_cancelled": "the channels cancel each other: the loudest was taken",
     "times_uncertain": "the recording's clock jumps: times are uncertain from there on",
+    "channels_not_split": "one channel is silent, or both hold the same",
     "languages_differ": "more than one language is spoken",
 }
 """In a few words, for a line of progress; the job has the whole sentence."""

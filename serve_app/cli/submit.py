@@ -36,6 +36,7 @@ def submit(
     priority: Annotated[str | None, typer.Option(help="high, normal or low.")] = None,
     speakers: Annotated[int | None, typer.Option(help="How many speak, where known.", min=1)] = None,
     prompt: Annotated[str | None, typer.Option(help="Names and terms to expect.")] = None,
+    channels: Annotated[str | None, typer.Option(help="Two channels: auto, mix, or split (one speaker each).")] = None,
     enhance: Annotated[str | None, typer.Option(help="Rewrite clean_transcript: auto, always or never.")] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="Submitting again under it finds the same jobs.")] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Show progress, then the transcript.")] = False,
@@ -55,6 +56,7 @@ def submit(
         priority=priority,
         num_speakers=speakers,
         prompt=prompt,
+        channels=channels,
         enhance=enhance,
     )
     with connected(server, api_key) as client:

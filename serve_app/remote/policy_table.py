@@ -77,11 +77,11 @@ def policy_table(own: ResilienceSettings) -> Mapping[type, Rules]:
         whole_s = own.language_model.timeout_s
         return StreamLimits(first_s=min(_SILENCE_S, whole_s), silence_s=_SILENCE_S, total_s=whole_s + _asked_s(body))
 
-    def reading_limits(_: str, options: WindowingOptions, **__: int) -> StreamLimits:
+    def reading_limits(_: object, options: WindowingOptions, **__: int) -> StreamLimits:
         limit_s = own.reader.timeout_s + _READING_S_PER_AUDIO_S * options.max_duration_s
         return StreamLimits(first_s=limit_s, silence_s=limit_s, total_s=limit_s)
 
-    def piece_limits(_: str, cut: PieceCut, *, max_duration_s: float, skip: Collection[int] = ()) -> StreamLimits:
+    def piece_limits(_: object, cut: PieceCut, *, max_duration_s: float, skip: Collection[int] = ()) -> StreamLimits:
         limit_s = own.reader.timeout_s + _READING_S_PER_AUDIO_S * max_duration_s
         return StreamLimits(first_s=limit_s, silence_s=limit_s, total_s=limit_s)
 
@@ -126,7 +126,7 @@ def policy_table(own: ResilienceSettings) -> Mapping[type, Rules]:
             "windows": replace(read, limits=reading_limits),
             "pieces": replace(read, limits=piece_limits),
             **dict.fromkeys(
-                ("samples", "waveform"),
+                ("samples", "waveform", "channels"),
                 replace(
                     read, extra_timeout_s=lambda _, *, max_duration_s, **__: _READING_S_PER_AUDIO_S * max_duration_s
                 ),

@@ -10,7 +10,18 @@ import ray
 from ray.exceptions import RayError, RayTaskError, WorkerCrashedError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pipelines.domain.audio import AudioExtent, PieceCut, Recording, RecordingPiece, Waveform, Window, WindowingOptions
+from pipelines.domain.audio import (
+    AudioExtent,
+    AudioSource,
+    ChannelReport,
+    PieceCut,
+    Recording,
+    RecordingPiece,
+    Waveform,
+    Window,
+    WindowingOptions,
+    source_of,
+)
 from pipelines.domain.job import Upload
 from pipelines.errors import AudioDamaged, DependencyError
 from serve_app.remote import recording_tasks
@@ -39,23 +50,30 @@ class TaskRecordingReader:
         recording: Recording = await _result_of(task.remote(self._artifacts, upload))
         return recording
 
+    async def channels(self, artifact: str, *, max_duration_s: float) -> ChannelReport:
+        """Return what a task has found in both channels."""
+        report: ChannelReport = await _result_of(
+            recording_tasks.compare_channels.remote(self._artifacts, artifact, max_duration_s)
+        )
+        return report
+
     async def windows(
-        self, artifact: str, options: WindowingOptions, *, first_index: int = 0
+        self, source: str | AudioSource, options: WindowingOptions, *, first_index: int = 0
     ) -> AsyncGenerator[Window | AudioExtent, None]:
         """Yield windows whose samples are object references; the task waits while more than a few are unread."""
         produced = recording_tasks.speech_windows.remote(
-            self._artifacts, artifact, options, first_index, self._detector
+            self._artifacts, source_of(source), options, first_index, self._detector
         )
         async with aclosing(_paired(produced, Window)) as items:
             async for item in items:
                 yield item
 
     async def pieces(
-        self, artifact: str, cut: PieceCut, *, max_duration_s: float, skip: Collection[int] = ()
+        self, source: str | AudioSource, cut: PieceCut, *, max_duration_s: float, skip: Collection[int] = ()
     ) -> AsyncGenerator[RecordingPiece, None]:
         """Yield pieces whose samples are object references; the task waits while more than two are unread."""
         produced = recording_tasks.recording_pieces.remote(
-            self._artifacts, artifact, cut, max_duration_s, frozenset(skip)
+            self._artifacts, source_of(source), cut, max_duration_s, frozenset(skip)
         )
         async with aclosing(_paired(produced, RecordingPiece)) as items:
             async for item in items:

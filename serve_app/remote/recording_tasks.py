@@ -15,7 +15,17 @@ from typing import Any, cast
 import numpy as np
 import ray
 
-from pipelines.domain.audio import AudioExtent, PieceCut, Recording, RecordingPiece, Waveform, Window, WindowingOptions
+from pipelines.domain.audio import (
+    AudioExtent,
+    AudioSource,
+    ChannelReport,
+    PieceCut,
+    Recording,
+    RecordingPiece,
+    Waveform,
+    Window,
+    WindowingOptions,
+)
 from pipelines.domain.job import Upload
 from pipelines.domain.samples import Samples
 from pipelines.fakes.models import FakeSpeechDetector
@@ -45,7 +55,7 @@ def probe_recording(artifacts: str, upload: Upload) -> Recording:
 
 
 def _produce_windows(
-    artifacts: str, artifact: str, options: WindowingOptions, first_index: int, detector: str
+    artifacts: str, heard: AudioSource, options: WindowingOptions, first_index: int, detector: str
 ) -> Iterator[Window | AudioExtent | Samples]:
     """Yield, for each window, the window without samples and then its samples; at the end the extent.
 
@@ -55,8 +65,9 @@ def _produce_windows(
     from pipelines.audio.windows import read_windows
     from pipelines.stores.artifacts import FsspecArtifactStore
 
-    with FsspecArtifactStore(artifacts).open(artifact) as source:
-        for item in read_windows(PyavDecoder(), _detector(detector, options), source, options, first_index=first_index):
+    with FsspecArtifactStore(artifacts).open(heard.artifact) as source:
+        own = _detector(detector, options)
+        for item in read_windows(PyavDecoder(), own, source, options, first_index=first_index, channel=heard.channel):
             if isinstance(item, Window):
                 yield replace(item, samples=None)
                 yield np.asarray(item.samples)
@@ -82,7 +93,7 @@ speech_windows: Any = cast(Any, ray.remote)(
 
 
 def _produce_pieces(
-    artifacts: str, artifact: str, cut: PieceCut, max_duration_s: float, skip: frozenset[int]
+    artifacts: str, heard: AudioSource, cut: PieceCut, max_duration_s: float, skip: frozenset[int]
 ) -> Iterator[RecordingPiece | Samples]:
     """Yield, for each piece, the piece without samples and then its samples."""
     from pipelines.audio.decode import PyavDecoder
@@ -90,7 +101,7 @@ def _produce_pieces(
     from pipelines.stores.artifacts import FsspecArtifactStore
 
     store = FsspecArtifactStore(artifacts)
-    for piece in read_pieces(store.open, PyavDecoder(), artifact, cut, max_duration_s, skip):
+    for piece in read_pieces(store.open, PyavDecoder(), heard, cut, max_duration_s, skip):
         yield replace(piece, samples=None)
         yield np.asarray(piece.samples)
 
@@ -129,3 +140,13 @@ def recording_waveform(artifacts: str, artifact: str, max_duration_s: float) -> 
 
     with FsspecArtifactStore(artifacts).open(artifact) as source:
         return measure_waveform(PyavDecoder(), source, max_duration_s=max_duration_s)
+
+
+@ray.remote(num_cpus=READING_CPUS, max_retries=2)
+def compare_channels(artifacts: str, artifact: str, max_duration_s: float) -> ChannelReport:
+    """Decode a recording and say how its two channels relate, in constant memory."""
+    from pipelines.audio.decode import PyavDecoder
+    from pipelines.stores.artifacts import FsspecArtifactStore
+
+    with FsspecArtifactStore(artifacts).open(artifact) as source:
+        return PyavDecoder().compare_channels(source, max_duration_s=max_duration_s)

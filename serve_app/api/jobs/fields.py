@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from pipelines.domain.audio import ChannelMode
 from pipelines.domain.job import Enhance, JobRequest
 from pipelines.errors import CallerError, InvalidRequest, NotAvailable, NotFound
 from pipelines.jobs.features import FEATURES
@@ -51,7 +52,11 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Collections and templates: nothing that a path, a URL or a query gives a meaning to."""
 LANGUAGE_PATTERN = r"^[a-z]{2,3}$"
 TARGET_PATTERN = r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}$"
-NOT_BUILT_FIELDS = frozenset({"webhook_url", "redact", "channels"})
+CHANNELS = (
+    "How two channels are heard. auto: where each holds a speaker of its own, as in recorded calls, each for itself, "
+    "and so with speakers but without a diarizer; else their mix. split: each for itself. mix: their mix."
+)
+NOT_BUILT_FIELDS = frozenset({"webhook_url", "redact"})
 """Understood, but not offered yet: refused, never ignored."""
 NOT_BUILT_HEADERS = ("x-webhook-secret", "x-webhook-url")
 LISTS = frozenset({"features", "labels"})
@@ -114,6 +119,7 @@ class JobFields(BaseModel):
         default=None, pattern=NAME_PATTERN, description="A backend or model that `GET /v1/models` lists."
     )
     prompt: str | None = Field(default=None, max_length=2_000, description="Names and terms to expect.")
+    channels: ChannelMode = Field(default="auto", description=CHANNELS)
     enhance: Enhance = Field(
         default="auto",
         description="Whether clean_transcript is rewritten; auto: unless the speech model writes punctuation itself.",

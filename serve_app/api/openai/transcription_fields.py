@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipelines.domain.audio import WindowingOptions
+from pipelines.domain.audio import ChannelMode, WindowingOptions
 from pipelines.domain.model import Urgency
 from pipelines.domain.transcript import Task, TranscriptionOptions
 from pipelines.errors import InvalidRequest
 from pipelines.speakers.references import check_references
 from serve_app.api.edge.forms import FormShape
-from serve_app.api.jobs.fields import LANGUAGE_PATTERN, first_problem
+from serve_app.api.jobs.fields import CHANNELS, LANGUAGE_PATTERN, first_problem
 
 ResponseFormat = Literal["json", "text", "srt", "vtt", "verbose_json", "diarized_json"]
 Granularity = Literal["word", "segment"]
@@ -61,6 +61,7 @@ class TranscriptionFields(BaseModel):
     timestamp_granularities: list[Granularity] = Field(
         default=["segment"], min_length=1, max_length=2, description="With `verbose_json` only."
     )
+    channels: ChannelMode = Field(default="auto", description=f"Not of OpenAI. {CHANNELS}")
     stream: bool = Field(
         default=False,
         description="Events as windows are transcribed, with `json`, `text` and `diarized_json`; else not heeded.",

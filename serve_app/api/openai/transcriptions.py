@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from pipelines.domain.audio import Window, WindowingOptions
+from pipelines.audio.channels import choose_channels
+from pipelines.domain.audio import ChannelChoice, Window, WindowingOptions
 from pipelines.domain.job import Upload
 from pipelines.domain.model import AsrInfo
 from pipelines.domain.speakers import Diarization
 from pipelines.domain.transcript import Segment, Task, TranscriptionReport, WindowTranscript
 from pipelines.errors import InvalidRequest, NotAvailable, NotFound, TooLarge, UnsupportedMedia
 from pipelines.recognition.formats import write_transcript
-from pipelines.recognition.transcribe import transcribe_recording
+from pipelines.recognition.transcribe import transcribe_channels
 from pipelines.speakers.diarize import diarize_recording
 from pipelines.speakers.references import diarize_with_references
 from serve_app.api.edge.authentication import InferenceCaller
@@ -66,6 +67,8 @@ class TranscriptionWork:
     artifact: str
     fields: TranscriptionFields
     task: Task
+    choice: ChannelChoice
+    """Which channels are heard."""
     references: Mapping[str, str]
     """Known speakers: name → the artifact with a sample of the voice."""
 
@@ -80,23 +83,28 @@ class TranscriptionWork:
 
         async with asyncio.TaskGroup() as group:
             transcribing = group.create_task(self._transcribe(remember))
-            diarizing = group.create_task(self._diarize()) if self.fields.wants_speakers else None
+            diarizing = group.create_task(self._diarize()) if self._must_diarize else None
         return Transcribed(
             report=transcribing.result(),
             windows=tuple(windows),
             diarization=diarizing.result() if diarizing else None,
         )
 
+    @property
+    def _must_diarize(self) -> bool:
+        return self.fields.wants_speakers and not self.choice.is_split
+
     async def _transcribe(self, on_window: OnWindow) -> TranscriptionReport:
         limits = self.services.settings.limits
         usual = windowing_options(self.services.settings, max_duration_s=limits.request_audio_s)
         windowing = self.fields.to_windowing(usual)
-        return await transcribe_recording(
+        return await transcribe_channels(
             self.services.reader,
             self.services.transcriber,
             self.artifact,
             self.fields.to_options(self.task, await self._language(windowing)),
             windowing,
+            choice=self.choice,
             on_window=on_window,
             min_duration_s=limits.minimum_request_s,
         )
@@ -232,8 +240,15 @@ async def prepare_work(
             zip(fields.known_speaker_names, fields.known_speaker_references, strict=True)
         )
     }
+    # Samples of voices are compared by a diarizer, which hears the mix.
+    mode = "mix" if references and fields.channels == "auto" else fields.channels
+    report = None
+    if recording.channels == 2 and mode != "mix":
+        limit_s = services.settings.limits.request_audio_s
+        report = await services.reader.channels(upload.artifact, max_duration_s=limit_s)
+    choice = choose_channels(mode, recording.channels, report)
     return TranscriptionWork(
-        services=services, artifact=upload.artifact, fields=fields, task=task, references=references
+        services=services, artifact=upload.artifact, fields=fields, task=task, choice=choice, references=references
     )
 
 

@@ -14,6 +14,7 @@ from pipelines.fakes.scripted_speech import Utterance, write_wav
 from serve_app.settings import Settings
 from tests.api.conftest import BuildWorld, World, listening
 from tests.api.edge.test_authentication import KEYED
+from tests.jobs.test_channels import AGENT, CALLER, channel, stereo_wav
 
 TEXT = "the exam is in june and who will grade it"
 
@@ -65,6 +66,30 @@ class TestWithTheOpenAiClient:
         assert answer.segments[0].avg_logprob == pytest.approx(-0.105, abs=0.01)
         assert [word.word for word in answer.words[:2]] == ["the", "exam"]
         assert 0.5 <= answer.words[0].start < answer.words[0].end <= 2.0
+
+    async def test_a_call_with_a_speaker_a_channel(self, client: openai.AsyncOpenAI) -> None:
+        call = stereo_wav(channel(AGENT), channel(CALLER))
+        answer: Any = await client.audio.transcriptions.create(  # type: ignore[call-overload]
+            model="whisper-1", file=("call.wav", call), response_format="diarized_json"
+        )
+        assert [(segment.speaker, segment.text) for segment in answer.segments] == [
+            ("A", "good morning"),
+            ("B", "hello to you"),
+            ("A", "which account"),
+            ("B", "the second one"),
+        ]
+        silent = await client.audio.transcriptions.create(
+            model="whisper-1", file=("call.wav", stereo_wav(channel(()), channel(CALLER)))
+        )
+        assert silent.text == "hello to you the second one"
+        assert [warning["code"] for warning in silent.model_extra["warnings"]] == ["channels_not_split"]  # type: ignore[index]
+
+    async def test_only_two_channels_can_be_split(self, client: openai.AsyncOpenAI, wav: bytes) -> None:
+        with pytest.raises(openai.UnprocessableEntityError) as refused:
+            await client.audio.transcriptions.create(
+                model="whisper-1", file=("talk.wav", wav), extra_body={"channels": "split"}
+            )
+        assert refused.value.param == "channels"
 
     async def test_diarized_json(self, client: openai.AsyncOpenAI, wav: bytes) -> None:
         # The asynchronous client's overloads forget this format; the synchronous one's have it.
