@@ -122,6 +122,8 @@ class LimitSettings(Section):
     """Of one tenant, in and out of the language model."""
     upload_bytes: int = Field(default=500_000_000, gt=0)
     """413 above it, from Content-Length before a byte is read, else as soon as it is passed."""
+    import_bytes: int = Field(default=20_000_000_000, gt=0)
+    """Largest file of ``POST /v1/collections/import``, packed and unpacked."""
     concurrent_uploads: int = Field(default=8, gt=0)
     """429 ``too_many_uploads`` above it, per ingress replica: Serve buffers bodies without limit.
 

@@ -30,7 +30,7 @@ from serve_app.api.live import client_secrets, realtime
 from serve_app.api.openai import chat as completions
 from serve_app.api.openai import embeddings, models, transcriptions
 from serve_app.api.operation import health, page
-from serve_app.api.retrieval import chat, collections, search
+from serve_app.api.retrieval import bundles, chat, collections, search
 from serve_app.api.text import skills as text_skills
 from serve_app.api.text import templates
 from serve_app.mcp.endpoint import mcp_routes
@@ -60,6 +60,7 @@ _RESOURCES = (
     revisions,
     recordings,
     search,
+    bundles,
     collections,
     chat,
     text_skills,
@@ -117,8 +118,10 @@ def _add_layers(app: FastAPI, services: Services, proxy_sends_request_id: bool) 
         limit_bytes=limits.json_bytes,
         text_bytes=limits.json_bytes + _BYTES_PER_CHARACTER * limits.text_characters,
         text_paths=TEXT_PATHS,
-        upload_paths=UPLOAD_PATHS,
-        upload_bytes=limits.upload_bytes + FORM_OVERHEAD_BYTES,
+        upload_bytes={
+            **dict.fromkeys(UPLOAD_PATHS, limits.upload_bytes + FORM_OVERHEAD_BYTES),
+            "/v1/collections/import": limits.import_bytes + FORM_OVERHEAD_BYTES,
+        },
     )
     meter = UsageMeter(services.accounts)
     app.state.usage = meter

@@ -27,6 +27,7 @@ from serve_app.client.requests import (
 from serve_app.client.shapes import (
     ChatBody,
     CoverageBody,
+    ImportBody,
     JobBody,
     JobListBody,
     KeyBody,
@@ -253,6 +254,45 @@ class RayScribeClient:
         """Return what a tenant used from ``start`` to ``end`` (``2026-11-27``), a day each."""
         wanted = _given(start=start, end=end, tenant=tenant)
         return self._read(UsageListBody, "GET", "/v1/usage", params=wanted)["data"]
+
+    def export_collection(self, name: str, to: Path, *, recordings: bool = True) -> int:
+        """Write a whole collection to a file; return its size in bytes. What breaks off leaves no file.
+
+        Raises RequestRefused (404), ServerUnreachable, FileUnreadable.
+        """
+        part = to.with_name(f"{to.name}.part")
+        wanted = {"recordings": "true" if recordings else "false"}
+        try:
+            with (
+                part.open("wb") as file,
+                self._http.stream("GET", route("v1", "collections", name, "export"), params=wanted) as response,
+            ):
+                if not response.is_success:
+                    response.read()
+                    raise refusal(response)
+                for chunk in response.iter_bytes():
+                    file.write(chunk)
+            part.replace(to)
+        except httpx.TransportError as error:
+            raise ServerUnreachable(f"the answer of {self.server} broke off: {error}") from error
+        except OSError as error:
+            raise FileUnreadable(f"the file cannot be written: {error.strerror or error}") from error
+        finally:
+            part.unlink(missing_ok=True)
+        return to.stat().st_size
+
+    def import_collection(
+        self, file: Path, *, collection: str | None = None, on_sent: Progress | None = None
+    ) -> ImportBody:
+        """Bring a collection back from a file. Done again, it finds the same jobs. Raises RequestRefused."""
+        form = {"collection": collection} if collection else {}
+        try:
+            with file.open("rb") as stream:
+                upload = {"file": (file_name(file), metered(stream, on_sent), "application/zip")}
+                # The answer comes when all jobs are acknowledged, which may have to wait for their queue.
+                return self._read(ImportBody, "POST", "/v1/collections/import", data=form, files=upload, timeout=None)
+        except OSError as error:
+            raise FileUnreadable(f"the file cannot be read: {error.strerror or error}") from error
 
     def models(self) -> ModelsBody:
         """Return the models that are loaded."""

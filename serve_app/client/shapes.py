@@ -121,6 +121,21 @@ class ModelBody(TypedDict):
     description: NotRequired[str]
 
 
+class ImportedJob(TypedDict):
+    """A recording that is being indexed again."""
+
+    id: str
+    source_id: str
+
+
+class ImportBody(TypedDict):
+    """What was taken of a collection's file."""
+
+    collection: str
+    jobs: list[ImportedJob]
+    skipped: int
+
+
 class ModelsBody(TypedDict):
     """``GET /v1/models``."""
 

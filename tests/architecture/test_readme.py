@@ -39,7 +39,10 @@ def command_tree() -> dict[str, Any]:
 
 def called(text: str) -> set[tuple[str, ...]]:
     """Return the words after each ``rayscribe`` that look like commands."""
-    return {tuple(found.split()) for found in re.findall(r"(?<![\w/.~-])(?:\.venv/bin/)?rayscribe((?: [a-z]+)+)", text)}
+    return {
+        tuple(found.split())
+        for found in re.findall(r"(?<![\w/.~-])(?:\.venv/bin/)?rayscribe((?: [a-z]+(?:-[a-z]+)*)+)", text)
+    }
 
 
 @pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))

@@ -4,6 +4,7 @@ import re
 import time
 import traceback
 import uuid
+from collections.abc import Mapping
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -96,10 +97,9 @@ class BodyLimitMiddleware:
         limit_bytes: int,
         text_bytes: int,
         text_paths: frozenset[str],
-        upload_paths: frozenset[str],
-        upload_bytes: int,
+        upload_bytes: Mapping[str, int],
     ) -> None:
-        """Uploads may have ``upload_bytes``, bodies of text skills ``text_bytes``, others ``limit_bytes``.
+        """Uploads may have ``upload_bytes`` by path, bodies of text skills ``text_bytes``, others ``limit_bytes``.
 
         ``text_paths``: where text skills are besides those below ``TEXT_PATHS``.
         """
@@ -107,7 +107,6 @@ class BodyLimitMiddleware:
         self._text_paths = text_paths
         self._limit_bytes = limit_bytes
         self._text_bytes = text_bytes
-        self._upload_paths = upload_paths
         self._upload_bytes = upload_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -123,8 +122,8 @@ class BodyLimitMiddleware:
 
     def _limit_for(self, scope: Scope) -> int:
         is_form = Headers(scope=scope).get("content-type", "").lower().startswith("multipart/form-data")
-        if is_form and scope["path"] in self._upload_paths:
-            return self._upload_bytes
+        if is_form and scope["path"] in self._upload_bytes:
+            return self._upload_bytes[scope["path"]]
         is_text = scope["path"].startswith(TEXT_PATHS) or scope["path"] in self._text_paths
         return self._text_bytes if is_text else self._limit_bytes
 

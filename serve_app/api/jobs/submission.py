@@ -107,19 +107,20 @@ async def acknowledge_made(
     check_features(job.request, offered_features(present_ports(services)))
     await _check_models(services, job.request)
     folder = f"{job.tenant}/{job.job_id}"
-    if await _is_there(services, job):
+    if await is_there(services, job):
         return await acknowledge_request(services, job, scratch)
     try:
         for name, data in records.items():
             await services.artifacts.write(f"{folder}/{name}", data)
         return await acknowledge_request(services, job, scratch)
     except BaseException:
-        if not await _is_there(services, job):
+        if not await is_there(services, job):
             await _to_the_end(services.artifacts.delete_tree(folder))
         raise
 
 
-async def _is_there(services: Services, job: NewJob) -> bool:
+async def is_there(services: Services, job: NewJob) -> bool:
+    """Say whether a job of this id has been acknowledged before."""
     try:
         await services.jobs.get(job.tenant, job.job_id)
     except NotFound:

@@ -61,14 +61,14 @@ async def list_collections(caller: Searcher, services: ServicesOf) -> Collection
 @router.get("/v1/collections/{name}", summary="One collection", responses=error_answers(404))
 async def get_collection(name: Name, caller: Searcher, services: ServicesOf) -> CollectionBody:
     """Show size, embedding model and languages."""
-    return _body(await _find(services, caller.tenant, name))
+    return _body(await find_collection(services, caller.tenant, name))
 
 
 @router.delete("/v1/collections/{name}", status_code=204, summary="Delete a collection", responses=error_answers(404))
 async def delete_collection(name: Name, caller: JobWriter, services: ServicesOf) -> Response:
     """Remove a collection with its passages; the recordings and transcripts stay."""
     # Looked up first, so that a name no collection can have is unknown, and not a fault of the store.
-    count = (await _find(services, caller.tenant, name)).passages
+    count = (await find_collection(services, caller.tenant, name)).passages
     begun = await services.erasures.begin(caller.tenant, "collection", name_hash(caller.tenant, name), "asked")
     await services.passages.delete_collection(caller.tenant, name)
     await services.erasures.complete(begun, artifacts=0, passages=count)
@@ -93,7 +93,7 @@ async def reindex_collection(
 
     409 while another job does it already.
     """
-    await _find(services, caller.tenant, name)
+    await find_collection(services, caller.tenant, name)
     await require_no_reindexing(services.jobs, caller.tenant, name, new_job_id(caller.tenant, idempotency_key))
     priority = (fields or ReindexFields()).priority
     request = JobRequest(features=(), collection=name, priority=priority)
@@ -105,7 +105,8 @@ async def require_collections(passages: PassageStore, tenant: str, names: Collec
     await asyncio.gather(*(passages.collection(tenant, name) for name in names))
 
 
-async def _find(services: Services, tenant: str, name: str) -> CollectionInfo:
+async def find_collection(services: Services, tenant: str, name: str) -> CollectionInfo:
+    """Describe a collection. Raises NotFound, naming ``name``."""
     try:
         return await services.passages.collection(tenant, name)
     except NotFound as error:
