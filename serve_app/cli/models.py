@@ -1,18 +1,21 @@
-"""``rayscribe models``: which models are there, and the only command that downloads."""
+"""``rayscribe models``: which models are there, what they can do here, and the only command that downloads."""
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from serve_app.cli.failures import REFUSED, UNREACHABLE, connected, fail
+from serve_app.cli.failures import REFUSED, START_FAILED, UNREACHABLE, connected, fail
 from serve_app.cli.options import DEFAULT_SERVER, AsJson, Key, Server
+from serve_app.cli.serving import DEFAULT_CONFIG
 
 if TYPE_CHECKING:
     from serve_app.client.shapes import ModelsBody
+    from serve_app.models.capacity import Measured
     from serve_app.models.catalogue import CatalogueEntry
     from serve_app.models.download import Source
-    from serve_app.settings import DataSettings
+    from serve_app.settings import DataSettings, Settings
 
 app = typer.Typer(help="See which models are there, and download more.", no_args_is_help=True)
 
@@ -150,3 +153,64 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     header = [name.upper() for name in rows[0]] if rows else []
     for line in aligned([header, *([str(value) for value in row.values()] for row in rows)]):
         typer.echo(line)
+
+
+def capacity(
+    config: Annotated[
+        Path, typer.Option(help="Serve config file.", exists=True, dir_okay=False, show_default="configs/local.yaml")
+    ] = DEFAULT_CONFIG,
+    seconds: Annotated[float, typer.Option(help="How long to measure.", min=0.1)] = 60.0,
+    simulate: Annotated[
+        int | None, typer.Option(metavar="NODES", help="Reckon for so many machines like this one.", min=1)
+    ] = None,
+) -> None:
+    """Measure the models of a config here: hours of audio a day, live calls at once, what limits them, and settings."""
+    from pipelines.errors import RayScribeError
+    from serve_app.cli.configuration import read_config, settings_of
+    from serve_app.models.capacity import capacity_of, matching_settings
+
+    arguments = read_config(config)["applications"][0].get("args", {})
+    settings = settings_of(arguments, config)
+    try:
+        measured = asyncio.run(_measure(settings, seconds))
+    except RayScribeError as error:
+        fail(str(error), "`rayscribe doctor` says what this machine lacks.", START_FAILED)
+    nodes = simulate or 1
+    found = capacity_of(measured, nodes)
+    machines = "This machine" if nodes == 1 else f"{nodes} machines like this one"
+    typer.echo(f"{machines} ({measured.cores} cores each):")
+    typer.echo(f"  {found.hours_a_day:g} hours of audio a day, with speakers and in the index")
+    typer.echo(f"  {found.live_calls} live calls at once, with nothing else to do (an estimate from one window's time)")
+    typer.echo(f"  the {found.limit} takes most of the time")
+    for role, core_s in measured.core_s.items():
+        typer.echo(f"    {role}: {core_s:.4f} core seconds a second of audio")
+    both = (measured.predicted_core_s, measured.together_core_s)
+    typer.echo(f"    together: {both[0]:.4f} reckoned, {both[1]:.4f} measured")
+    typer.echo("\n# Under args of a Serve config:")
+    typer.echo(_yaml(matching_settings(measured, nodes)), nl=False)
+
+
+def _yaml(settings: dict[str, object]) -> str:
+    import yaml
+
+    return str(yaml.safe_dump(settings, sort_keys=False))
+
+
+async def _measure(settings: "Settings", seconds: float) -> "Measured":
+    from serve_app.metrics import NoMetrics
+    from serve_app.models.capacity import live_work, measure, tasks_of
+    from serve_app.models.chain import load_first
+    from serve_app.models.engines import diarizer_loaders, embedder_loaders, transcriber_loaders
+
+    data, none = settings.data, NoMetrics()
+    hears = await load_first(
+        "asr", settings.transcriber.chain, transcriber_loaders(settings.transcriber, none), data, none
+    )
+    tells = settings.diarizer.chain and await load_first(
+        "diarizer", settings.diarizer.chain, diarizer_loaders(settings.diarizer), data, none
+    )
+    embeds = settings.embedder.chain and await load_first(
+        "embedder", settings.embedder.chain, embedder_loaders(settings.embedder), data, none
+    )
+    tasks = await tasks_of(hears.engine, tells.engine if tells else None, embeds.engine if embeds else None)
+    return await measure(tasks, live=await live_work(hears.engine), seconds=seconds)
