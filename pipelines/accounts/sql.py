@@ -1,20 +1,35 @@
-"""Keys and usage in the job database, SQLite or PostgreSQL, in tables of their own beside DBOS's."""
+"""Keys, usage and webhooks in the job database, SQLite or PostgreSQL, in tables of their own beside DBOS's."""
 
 import asyncio
 import json
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy
-from sqlalchemy import Column, Connection, Float, LargeBinary, MetaData, String, Table, Text, insert, select, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    delete,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.schema import CreateTable
 
 from pipelines.accounts.keys import earliest_end
-from pipelines.domain.accounts import StoredKey, UsageDay
+from pipelines.domain.accounts import Delivery, StoredKey, UsageDay, Webhook
+from pipelines.domain.encoding import from_json, to_json
 from pipelines.errors import Conflict, NotFound
 from pipelines.jobs.dbos.database import DatabaseThreads, open_engine
 
@@ -53,6 +68,26 @@ _SECRETS = Table(
 )
 
 
+_WEBHOOKS = Table(
+    "rayscribe_webhooks",
+    _METADATA,
+    Column("webhook_id", String(36), primary_key=True),
+    Column("tenant", String(63), nullable=False, index=True),
+    Column("created_at_s", Float(53), nullable=False),
+    Column("record", Text, nullable=False),
+)
+_DELIVERIES = Table(
+    "rayscribe_deliveries",
+    _METADATA,
+    Column("delivery_id", String(64), primary_key=True),
+    Column("tenant", String(63), nullable=False, index=True),
+    Column("webhook_id", String(36), index=True),
+    Column("created_at_s", Float(53), nullable=False),
+    Column("due_at_s", Float(53), index=True),
+    Column("record", Text, nullable=False),
+)
+_LATEST = 100
+_DELIVERY_COLUMNS = ("delivery_id", "tenant", "webhook_id", "created_at_s", "due_at_s")
 _KEY_COLUMNS = tuple(column.name for column in _KEYS.columns)
 
 
@@ -108,6 +143,34 @@ class SqlAccounts:
         """Sum the entries of each day."""
         return await self._call(_read_usage, tenant, first_day, last_day)
 
+    async def save_webhook(self, webhook: Webhook) -> None:
+        """Keep a webhook."""
+        await self._call(self._save_webhook, webhook)
+
+    async def list_webhooks(self, tenant: str) -> tuple[Webhook, ...]:
+        """Return a tenant's webhooks."""
+        return await self._call(_read_webhooks, tenant)
+
+    async def delete_webhook(self, tenant: str, webhook_id: str) -> None:
+        """Remove a webhook."""
+        await self._call(_delete_webhook, tenant, webhook_id)
+
+    async def add_deliveries(self, deliveries: Sequence[Delivery]) -> None:
+        """Keep messages."""
+        await self._call(self._add_deliveries, deliveries)
+
+    async def claim_deliveries(self, now_s: float, *, lease_s: float, limit: int) -> tuple[Delivery, ...]:
+        """Take due messages."""
+        return await self._call(_claim, now_s, lease_s, limit)
+
+    async def save_delivery(self, delivery: Delivery) -> None:
+        """Write a message."""
+        await self._call(_save_delivery, delivery)
+
+    async def list_deliveries(self, tenant: str, *, webhook_id: str | None = None) -> tuple[Delivery, ...]:
+        """Return messages."""
+        return await self._call(_read_deliveries, tenant, webhook_id)
+
     async def _call(
         self, work: Callable[Concatenate[Connection, P], ResultT], *args: P.args, **kwargs: P.kwargs
     ) -> ResultT:
@@ -116,6 +179,19 @@ class SqlAccounts:
                 return work(connection, *args, **kwargs)
 
         return await self._threads.call(2 * _TIMEOUT_S, in_transaction)
+
+    def _save_webhook(self, connection: Connection, webhook: Webhook) -> None:
+        row = {name: getattr(webhook, name) for name in ("webhook_id", "tenant", "created_at_s")}
+        written = self._upsert(_WEBHOOKS).values({**row, "record": to_json(webhook).decode()})
+        connection.execute(
+            written.on_conflict_do_update(index_elements=["webhook_id"], set_={"record": written.excluded.record})
+        )
+
+    def _add_deliveries(self, connection: Connection, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            row = {name: getattr(delivery, name) for name in _DELIVERY_COLUMNS}
+            added = self._upsert(_DELIVERIES).values({**row, "record": to_json(delivery).decode()})
+            connection.execute(added.on_conflict_do_nothing())
 
     def _secret(self, connection: Connection, name: str) -> bytes:
         row = {"name": name, "secret": secrets.token_bytes(32)}
@@ -173,3 +249,45 @@ def _read_usage(connection: Connection, tenant: str, first_day: str, last_day: s
         for kind, amount in json.loads(amounts).items():
             days[day][kind] += amount
     return tuple(UsageDay(day=day, amounts=dict(amounts)) for day, amounts in sorted(days.items()))
+
+
+def _read_webhooks(connection: Connection, tenant: str) -> tuple[Webhook, ...]:
+    own = select(_WEBHOOKS.c.record).where(_WEBHOOKS.c.tenant == tenant)
+    rows = connection.execute(own.order_by(_WEBHOOKS.c.created_at_s, _WEBHOOKS.c.webhook_id)).scalars()
+    return tuple(from_json(Webhook, record) for record in rows)
+
+
+def _delete_webhook(connection: Connection, tenant: str, webhook_id: str) -> None:
+    wanted = (_WEBHOOKS.c.webhook_id == webhook_id) & (_WEBHOOKS.c.tenant == tenant)
+    if not connection.execute(delete(_WEBHOOKS).where(wanted)).rowcount:
+        raise NotFound("there is no such webhook")
+    connection.execute(delete(_DELIVERIES).where(_DELIVERIES.c.webhook_id == webhook_id))
+
+
+def _claim(connection: Connection, now_s: float, lease_s: float, limit: int) -> tuple[Delivery, ...]:
+    due = select(_DELIVERIES.c.record, _DELIVERIES.c.due_at_s).where(_DELIVERIES.c.due_at_s <= now_s)
+    found = connection.execute(due.order_by(_DELIVERIES.c.due_at_s, _DELIVERIES.c.delivery_id).limit(limit)).all()
+    taken = []
+    for record, due_at_s in found:
+        delivery = replace(from_json(Delivery, record), due_at_s=now_s + lease_s)
+        same = (_DELIVERIES.c.delivery_id == delivery.delivery_id) & (_DELIVERIES.c.due_at_s == due_at_s)
+        if connection.execute(_written(delivery).where(same)).rowcount:  # else another runner was quicker
+            taken.append(delivery)
+    return tuple(taken)
+
+
+def _save_delivery(connection: Connection, delivery: Delivery) -> None:
+    connection.execute(_written(delivery).where(_DELIVERIES.c.delivery_id == delivery.delivery_id))
+
+
+def _written(delivery: Delivery) -> sqlalchemy.Update:
+    return update(_DELIVERIES).values(due_at_s=delivery.due_at_s, record=to_json(delivery).decode())
+
+
+def _read_deliveries(connection: Connection, tenant: str, webhook_id: str | None) -> tuple[Delivery, ...]:
+    wanted = _DELIVERIES.c.tenant == tenant
+    if webhook_id is not None:
+        wanted &= _DELIVERIES.c.webhook_id == webhook_id
+    order = (_DELIVERIES.c.created_at_s.desc(), _DELIVERIES.c.delivery_id)
+    rows = connection.execute(select(_DELIVERIES.c.record).where(wanted).order_by(*order).limit(_LATEST)).scalars()
+    return tuple(from_json(Delivery, record) for record in rows)

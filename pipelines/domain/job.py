@@ -83,6 +83,8 @@ class JobRequest:
     metadata: Mapping[str, str] = field(default_factory=dict)
     url: str | None = None
     """Where the recording is to be fetched from; None: it was sent."""
+    webhook_url: str | None = None
+    """Who is told when the job has ended, beside the tenant's webhooks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

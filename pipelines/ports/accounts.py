@@ -1,9 +1,9 @@
-"""Where keys and usage are kept. All raise JobStoreUnavailable: they share the job database."""
+"""Where keys, usage and webhooks are kept. All raise JobStoreUnavailable: they share the job database."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from pipelines.domain.accounts import StoredKey, UsageDay
+from pipelines.domain.accounts import Delivery, StoredKey, UsageDay, Webhook
 
 
 class KeyStore(Protocol):
@@ -42,5 +42,37 @@ class UsageLedger(Protocol):
         ...
 
 
-class AccountStore(KeyStore, UsageLedger, Protocol):
-    """Both, as one database holds them."""
+class WebhookStore(Protocol):
+    """Who wants to hear of what, and the messages that are on their way."""
+
+    async def save_webhook(self, webhook: Webhook) -> None:
+        """Keep a webhook, in the place of the one with its id."""
+        ...
+
+    async def list_webhooks(self, tenant: str) -> tuple[Webhook, ...]:
+        """Return a tenant's webhooks, oldest first."""
+        ...
+
+    async def delete_webhook(self, tenant: str, webhook_id: str) -> None:
+        """Remove a webhook and its deliveries. Raises NotFound, also for another tenant's."""
+        ...
+
+    async def add_deliveries(self, deliveries: Sequence[Delivery]) -> None:
+        """Keep messages to be sent; those whose id is known are there already."""
+        ...
+
+    async def claim_deliveries(self, now_s: float, *, lease_s: float, limit: int) -> tuple[Delivery, ...]:
+        """Take due messages: nobody else gets them before the lease ends, even if the taker dies."""
+        ...
+
+    async def save_delivery(self, delivery: Delivery) -> None:
+        """Write down how far a message has come; one that was removed meanwhile stays away."""
+        ...
+
+    async def list_deliveries(self, tenant: str, *, webhook_id: str | None = None) -> tuple[Delivery, ...]:
+        """Return a tenant's latest hundred messages, newest first; of one webhook, where that is given."""
+        ...
+
+
+class AccountStore(KeyStore, UsageLedger, WebhookStore, Protocol):
+    """All of it, as one database holds it."""

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from pipelines import __version__
 from pipelines.domain.template import Skill
 from pipelines.errors import RayScribeError
-from serve_app.api.access import keys, sessions, usage
+from serve_app.api.access import keys, sessions, usage, webhooks
 from serve_app.api.compat import audio_rag, helpline, maie, queued_rag
 from serve_app.api.compat.edge import DetailErrors
 from serve_app.api.edge.audit import AuditLog
@@ -75,6 +75,7 @@ _RESOURCES = (
     keys,
     sessions,
     usage,
+    webhooks,
     erasures,
     *_COMPAT,
     page,

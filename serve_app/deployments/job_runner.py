@@ -1,11 +1,13 @@
 """Runs durable jobs. Dying is normal here: whoever comes next goes on at the last finished step."""
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.jobs.ports import RecordingPorts
 from pipelines.language.understand import RecordingUnderstanding
 from pipelines.outbound.fetch import FetchLimits, HttpFetcher
+from pipelines.outbound.webhooks import Outbox, WebhookSender
 from serve_app.data_folder import prepare_data_folder
 from serve_app.metrics import MeasuringObserver, RayMetrics, configure_logs
 from serve_app.options import outbound_policy, runner_options
@@ -22,6 +24,7 @@ class JobRunner:
 
     async def __init__(self, settings: Settings, **handles: Any) -> None:
         # Here, not above: who only builds the application (a start waits for it) need not import the database library.
+        from pipelines.accounts.sql import SqlAccounts
         from pipelines.jobs.dbos.runner import DbosJobRunner
 
         configure_logs(settings.log_level)
@@ -29,6 +32,7 @@ class JobRunner:
         metrics = RayMetrics()
         guard = Guard(metrics)
         ports = await assemble_ports(handles, settings, metrics, guard)
+        accounts = await SqlAccounts.open(settings.data.jobs_url)
         self._runner = await DbosJobRunner.launch(
             settings.data.jobs_url,
             RecordingPorts(
@@ -45,12 +49,16 @@ class JobRunner:
                     FetchLimits(most_bytes=settings.limits.upload_bytes, whole_s=settings.outbound.fetch_s),
                 ),
             ),
-            replace(runner_options(settings), observer=MeasuringObserver(metrics)),
+            replace(runner_options(settings), observer=MeasuringObserver(metrics), outbox=Outbox(accounts)),
             requests=request_ports(ports, settings),
             journal=ports.erasures,
         )
+        # After the launch: on SQLite that has waited until no other runner is there to send the same.
+        self._sending = asyncio.create_task(WebhookSender(accounts, outbound_policy(settings)).run())
 
     async def __del__(self) -> None:
         """Let go of jobs under way, so that a successor takes them up at once instead of after a time-out."""
+        if hasattr(self, "_sending"):
+            self._sending.cancel()
         if hasattr(self, "_runner"):
             await self._runner.close()

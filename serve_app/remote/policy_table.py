@@ -151,6 +151,9 @@ def policy_table(own: ResilienceSettings) -> Mapping[type, Rules]:
         AccountStore: {
             **dict.fromkeys(("find_key", "list_keys", "revoke_key", "shared_secret"), queued),
             **dict.fromkeys(("add_usage", "usage_days"), queued),
+            **dict.fromkeys(("save_webhook", "list_webhooks", "delete_webhook"), queued),
+            **dict.fromkeys(("add_deliveries", "save_delivery", "list_deliveries"), queued),
+            "claim_deliveries": None,  # who was not heard comes again in a second
             "add_key": None,  # not repeated: the second time its own id is taken
         },
         JobQueue: {

@@ -30,7 +30,7 @@ PIPELINES: Mapping[str, set[str]] = {
     "stores": {*BASE, "ports", "retrieval"},
     # Words that have no time of their own get their share, as where speakers are put on them.
     "exchange": {*BASE, "speakers"},
-    "jobs": {*BASE, "ports", "audio", "recognition", "speakers", "language", "retrieval"},
+    "jobs": {*BASE, "ports", "outbound", "audio", "recognition", "speakers", "language", "retrieval"},
     "outbound": {*BASE, "ports"},
     # Its tables lie in the job database, which is opened in one way.
     "accounts": {*BASE, "ports", "jobs"},

@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from pipelines.accounts.sql import SqlAccounts
-from pipelines.domain.accounts import StoredKey, UsageDay
+from pipelines.domain.accounts import Delivery, StoredKey, UsageDay, Webhook, WebhookSecret
 from pipelines.errors import Conflict, NotFound
 from pipelines.fakes.accounts import InMemoryAccounts
 from pipelines.ports.accounts import AccountStore
@@ -112,3 +112,90 @@ async def test_usage_is_summed_by_day_and_an_entry_counts_once(store: AccountSto
     )
     assert [day.day for day in await store.usage_days("tenant-a", "2026-11-28", "2026-12-01")] == ["2026-11-28"]
     assert await store.usage_days("tenant-c", "2026-11-01", "2026-11-30") == ()
+
+
+def hook(tenant: str = "tenant-a", created_at_s: float = 1.0) -> Webhook:
+    return Webhook(
+        webhook_id=f"hook-{next(_NUMBERS)}",
+        tenant=tenant,
+        url="https://example.org/hook",
+        events=("job.failed",),
+        secrets=(WebhookSecret(secret="whsec_bmV3"), WebhookSecret(secret="whsec_b2xk", expires_at_s=9.5)),
+        created_at_s=created_at_s,
+    )
+
+
+def message(webhook_id: str | None = None, tenant: str = "tenant-a", **changes: object) -> Delivery:
+    made = Delivery(
+        delivery_id=f"msg_{next(_NUMBERS):08d}",
+        tenant=tenant,
+        webhook_id=webhook_id,
+        job_id="job-1",
+        url="https://example.org/hook",
+        event="job.failed",
+        body='{"type":"job.failed"}',
+        created_at_s=100.0,
+        due_at_s=100.0,
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]  # of the record's own fields
+
+
+async def test_webhooks_are_kept_changed_and_removed_with_their_messages(store: AccountStore) -> None:
+    second, first, foreign = hook(created_at_s=2.0), hook(), hook(tenant="tenant-b")
+    for each in (second, first, foreign):
+        await store.save_webhook(each)
+    assert await store.list_webhooks("tenant-a") == (first, second)
+
+    changed = replace(first, secrets=first.secrets[:1])
+    await store.save_webhook(changed)
+    kept = message()
+    await store.add_deliveries([message(first.webhook_id), kept])
+    assert (await store.list_webhooks("tenant-a"))[0] == changed
+    for tenant, webhook_id in (("tenant-b", first.webhook_id), ("tenant-a", "nobody's")):
+        with pytest.raises(NotFound):
+            await store.delete_webhook(tenant, webhook_id)
+    await store.delete_webhook("tenant-a", first.webhook_id)
+
+    assert await store.list_webhooks("tenant-a") == (second,)
+    assert await store.list_deliveries("tenant-a") == (kept,)
+
+
+async def test_a_message_that_is_known_stays_as_it_is(store: AccountStore) -> None:
+    sent = message()
+    await store.add_deliveries([sent])
+    done = replace(sent, due_at_s=None, delivered_at_s=101.0, attempts=1)
+    await store.save_delivery(done)
+
+    await store.add_deliveries([sent])
+
+    assert await store.list_deliveries("tenant-a") == (done,)
+    assert await store.claim_deliveries(10_000.0, lease_s=60.0, limit=10) == ()
+
+
+async def test_a_due_message_is_taken_by_one_and_comes_back_after_the_lease(store: AccountStore) -> None:
+    due, later = message(), message(due_at_s=500.0)
+    await store.add_deliveries([due, later])
+
+    claims = await asyncio.gather(*(store.claim_deliveries(200.0, lease_s=60.0, limit=10) for _ in range(4)))
+
+    assert sorted(len(claim) for claim in claims) == [0, 0, 0, 1]
+    assert await store.claim_deliveries(259.0, lease_s=60.0, limit=10) == ()
+    [again] = await store.claim_deliveries(260.0, lease_s=60.0, limit=10)
+    assert again.delivery_id == due.delivery_id
+    assert len(await store.claim_deliveries(600.0, lease_s=60.0, limit=1)) == 1
+
+
+async def test_messages_are_listed_by_tenant_and_webhook_newest_first(store: AccountStore) -> None:
+    mine = hook()
+    await store.save_webhook(mine)
+    old, new, own = message(mine.webhook_id), message(mine.webhook_id, created_at_s=200.0), message(created_at_s=150.0)
+    await store.add_deliveries([old, new, own, message(tenant="tenant-b")])
+
+    assert await store.list_deliveries("tenant-a") == (new, own, old)
+    assert await store.list_deliveries("tenant-a", webhook_id=mine.webhook_id) == (new, old)
+
+
+async def test_a_message_that_was_removed_is_not_written_again(store: AccountStore) -> None:
+    await store.save_delivery(message())
+
+    assert await store.list_deliveries("tenant-a") == ()

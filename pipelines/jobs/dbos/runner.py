@@ -11,8 +11,9 @@ from dbos import error as dbos_error
 from filelock import FileLock, Timeout
 
 from pipelines.domain.encoding import from_plain
-from pipelines.domain.job import JobStatus, NewJob
+from pipelines.domain.job import JobResult, JobStatus, NewJob
 from pipelines.jobs.artifacts import load_result
+from pipelines.jobs.clock import JobClock
 from pipelines.jobs.dbos.database import JobDatabase, is_sqlite, open_engine, sqlite_path
 from pipelines.jobs.dbos.queue import DbosJobQueue
 from pipelines.jobs.dbos.reaper import Reaper
@@ -26,6 +27,7 @@ from pipelines.jobs.ports import ProcessingOptions, RecordingPorts
 from pipelines.jobs.run import RequestPorts, job_flows, run_job
 from pipelines.jobs.stages import WORKFLOW_VERSION
 from pipelines.jobs.submit import QueueLimits
+from pipelines.outbound.webhooks import EndedJob, Outbox
 from pipelines.ports.jobs import JobObserver, NoObserver
 
 _HEIR = "runner"
@@ -58,6 +60,8 @@ class RunnerOptions:
     processing: ProcessingOptions = field(default_factory=ProcessingOptions)
     observer: JobObserver = field(default_factory=NoObserver)
     """Counts and logs what happens to jobs here."""
+    outbox: Outbox | None = None
+    """Who is told of the end of jobs; None: nobody."""
 
 
 class DbosJobRunner:
@@ -221,14 +225,42 @@ class DbosJobRunner:
         observer = self._options.observer
         try:
             key = await run_job(self._flows, job, steps)
-            observer.ended(JobStatus.SUCCEEDED, await load_result(self._ports.artifacts, job.tenant, job.job_id))
-        except JobFailed:
+            result = await load_result(self._ports.artifacts, job.tenant, job.job_id)
+            await self._notify(job, steps, JobStatus.SUCCEEDED, result)
+            observer.ended(JobStatus.SUCCEEDED, result)
+        except JobFailed as failed:
+            await self._notify(job, steps, JobStatus.FAILED, None, failed.failure.code)
             observer.ended(JobStatus.FAILED, None)
             raise
         except dbos_error.DBOSWorkflowCancelledError:
             observer.ended(JobStatus.CANCELLED, None)
             raise
         return key
+
+    async def _notify(
+        self, job: NewJob, steps: DbosStepRunner, status: JobStatus, result: JobResult | None, code: str | None = None
+    ) -> None:
+        """Write down who is to hear of the end, as a step: a death before it repeats it, one after it does not."""
+        outbox = self._options.outbox
+        if outbox is None:
+            return
+
+        async def write() -> dict[str, object]:
+            found = await asyncio.to_thread(
+                self._database.client.list_workflows, workflow_ids=[job.job_id], load_output=False
+            )
+            ended = EndedJob(
+                tenant=job.tenant,
+                job_id=job.job_id,
+                request=job.request,
+                status=status,
+                error_code=code,
+                run=int((found[0].attributes or {}).get("earlier_attempts") or 0),
+            )
+            await JobClock().wait_out(lambda: outbox.job_ended(ended, result))
+            return {}
+
+        await steps.step("notify", write)
 
     async def _started_at(self, job_id: str) -> str:
         client = self._database.client

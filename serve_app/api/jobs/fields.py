@@ -56,7 +56,7 @@ CHANNELS = (
     "How two channels are heard. auto: where each holds a speaker of its own, as in recorded calls, each for itself, "
     "and so with speakers but without a diarizer; else their mix. split: each for itself. mix: their mix."
 )
-NOT_BUILT_FIELDS = frozenset({"webhook_url", "redact"})
+NOT_BUILT_FIELDS = frozenset({"redact"})
 """Understood, but not offered yet: refused, never ignored."""
 NOT_BUILT_HEADERS = ("x-webhook-secret", "x-webhook-url")
 LISTS = frozenset({"features", "labels"})
@@ -135,6 +135,10 @@ class JobFields(BaseModel):
         BeforeValidator(_parse_metadata),
         Field(max_length=32),
     ] = Field(default={}, description="A JSON object of strings, for filters in searches.")
+
+    webhook_url: str | None = Field(
+        default=None, max_length=2_000, description="Told when the job has ended: a public address, by HTTPS."
+    )
 
     @model_validator(mode="after")
     def _fields_agree(self) -> "JobFields":

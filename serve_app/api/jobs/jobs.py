@@ -1,5 +1,6 @@
 """Jobs: submit, list, read, cancel, erase, retry."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -7,8 +8,9 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime, BeforeValidator
 
 from pipelines.domain.job import JobFilters, JobStatus
-from pipelines.errors import InvalidRequest, NotAvailable
+from pipelines.errors import InvalidRequest, JobStoreUnavailable, NotAvailable
 from pipelines.jobs.result import read_job
+from pipelines.outbound.webhooks import EndedJob, Outbox
 from serve_app.api.edge.authentication import JobReader, JobWriter
 from serve_app.api.edge.documentation import error_answers, form_body
 from serve_app.api.edge.requests import ServicesOf
@@ -120,7 +122,11 @@ async def delete_job(
     if erase:
         entry = await services.eraser.erase(caller.tenant, job_id)
         return Response(status_code=204, headers={"location": f"/v1/erasures/{entry.erasure_id}"} if entry else None)
-    return job_body(await services.jobs.cancel(caller.tenant, job_id))
+    cancelled = await services.jobs.cancel(caller.tenant, job_id)
+    ended = EndedJob(tenant=caller.tenant, job_id=job_id, request=cancelled.request, status=JobStatus.CANCELLED)
+    with suppress(JobStoreUnavailable):  # the job is cancelled all the same
+        await Outbox(services.accounts).job_ended(ended)
+    return job_body(cancelled)
 
 
 @router.post(

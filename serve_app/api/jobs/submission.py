@@ -179,6 +179,8 @@ async def _restore(services: Services, job: Job, upload: Upload) -> None:
 
 
 async def _check_models(services: Services, asked: JobRequest) -> None:
+    if asked.webhook_url is not None:
+        check_url(asked.webhook_url, outbound_policy(services.settings), param="webhook_url")
     if services.language is not None:
         check_text_features(understanding_request(asked), services.language.templates)
     if asked.asr_backend is None:
