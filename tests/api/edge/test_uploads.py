@@ -110,7 +110,7 @@ async def test_a_wrong_field_is_named_and_nothing_stays(
     assert idle.stored == []
 
 
-@pytest.mark.parametrize("name", ["webhook_url", "redact"])
+@pytest.mark.parametrize("name", ["redact"])
 async def test_what_is_not_built_yet_is_refused_not_ignored(idle: World, wav: bytes, name: str) -> None:
     response = await submit(idle, wav, **{name: "x"})
 
