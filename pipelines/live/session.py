@@ -279,8 +279,10 @@ class LiveSession:
         elif signal is Signal.RESUMED:
             turn.wants_eager = False
             if turn.eager is not None:
-                turn.eager = None
+                eager, turn.eager = turn.eager, None
                 await self._events.put(Resumed(turn=turn.number))
+                # It is no promise any more, but a hypothesis, and the most careful one.
+                await self._agree(turn, eager.transcript, min(self._buffer.end, eager.voice_end + _PAD))
         elif signal is Signal.STOPPED:
             end = min(self._buffer.end, self._rules.voice_end + _PAD)
             await self._events.put(SpeechStopped(turn=turn.number, end_s=end / SAMPLE_RATE_HZ))

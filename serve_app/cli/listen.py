@@ -179,5 +179,5 @@ def _blocks(file: Path) -> Iterator[bytes]:
 
 async def _piped(rate: int) -> AsyncIterator[bytes]:
     size = round(_PIECE_S * rate) * 2
-    while data := await asyncio.to_thread(sys.stdin.buffer.read1, size):
+    while data := await asyncio.to_thread(sys.stdin.buffer.read, size):
         yield data
