@@ -27,10 +27,12 @@ GENERAL_MODELS = ("small", "base", "tiny")
 """Looked for among the pulled models, best first; the demo model knows only the demo recordings."""
 MOST_BEAMS, MOST_THREADS = 20, 256
 EXIT_FAILURE = 2
+EXIT_OUTPUT_CLOSED = 128 + 13
+"""As of a program that SIGPIPE ends."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return the exit code: 0, or 2 with one line on stderr that says what is wrong."""
+    """Run the command; return 0, 2 with a line on stderr that says what is wrong, or 141 where nobody reads on."""
     options = _parser().parse_args(arguments)
     try:
         model = _model(options.model)
@@ -42,7 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     for remark in _remarks(report, demo=model == DEMO_MODEL and options.model is None):
         print(f"{options.recording.name}: {remark}", file=sys.stderr)  # noqa: T201
-    sys.stdout.write(_written(report, options.format))
+    try:
+        sys.stdout.write(_written(report, options.format))
+        sys.stdout.flush()
+    except BrokenPipeError:  # ``| head`` has read enough; what is still in the buffer must not fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OUTPUT_CLOSED
     return 0
 
 

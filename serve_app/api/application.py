@@ -20,7 +20,7 @@ from serve_app.api.edge.authentication import AuthenticationMiddleware, KeyRing
 from serve_app.api.edge.documentation import DESCRIPTION, TITLE
 from serve_app.api.edge.errors import error_response
 from serve_app.api.edge.limits import LimitMiddleware, Quotas, Rates, UsageMeter
-from serve_app.api.edge.middleware import BodyLimitMiddleware, EdgeMiddleware
+from serve_app.api.edge.middleware import BodyLimitMiddleware, EdgeMiddleware, HeadMiddleware
 from serve_app.api.edge.signatures import Signer
 from serve_app.api.edge.uploads import UploadGate
 from serve_app.api.jobs import audio as recordings
@@ -138,6 +138,7 @@ def _add_layers(app: FastAPI, services: Services, proxy_sends_request_id: bool) 
     app.add_middleware(
         AuthenticationMiddleware, settings=services.settings, keys=app.state.keys, signer=app.state.signer
     )
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(
         EdgeMiddleware,
         metrics=services.metrics,

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,3 +89,37 @@ def test_coverage_is_a_bar_with_its_totals_and_what_was_dropped(rayscribe: Comma
 
 def test_coverage_as_json(rayscribe: Command, server: StandIn) -> None:
     assert json.loads(rayscribe("coverage", JOB_ID, "--json").stdout)["totals"]["dropped"] == 0.5
+
+
+_RUN_ON_A_STAND_IN = """
+import sys
+from serve_app.cli import failures, main
+from serve_app.client import RayScribeClient
+from tests.client.standin import StandIn
+transport = StandIn().transport
+failures.open_client = lambda address, key, **options: RayScribeClient(address, transport=transport, **options)
+sys.argv = ["rayscribe", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("transcript", JOB_ID),
+        ("transcript", JOB_ID, "--format", "srt"),
+        ("jobs",),
+        ("search", "exam", "-c", "talks"),
+        ("chat", "when", "-c", "talks", "--json"),
+        ("watch", JOB_ID, "--json"),
+        ("models", "list"),
+        ("--help",),
+    ],
+)
+def test_a_reader_that_goes_away_ends_a_command_quietly(words: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-c", _RUN_ON_A_STAND_IN, *words]
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, b"")

@@ -1,6 +1,9 @@
 """``python -m pipelines``: the flows from a shell."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,3 +107,24 @@ def test_a_recording_is_transcribed(
     assert transcript["duration_s"] == pytest.approx(99.88, abs=0.1)
     assert "photosynthesis" in " ".join(segment["text"] for segment in transcript["segments"])
     assert all(segment["words"] for segment in transcript["segments"])
+
+
+@pytest.mark.engines
+def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:
+    silence = tmp_path / "silence.wav"
+    silence.write_bytes(write_wav([], duration_s=3.0))
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines",
+        "transcribe",
+        str(silence),
+        "--model",
+        str(DEMO_MODEL),
+        "--format=vtt",
+    ]
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=120, check=False)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr.strip()) == (141, b"silence.wav: nobody speaks in it")

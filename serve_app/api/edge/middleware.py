@@ -128,6 +128,42 @@ class BodyLimitMiddleware:
         return self._text_bytes if is_text else self._limit_bytes
 
 
+class HeadMiddleware:
+    """Answers HEAD wherever GET works: with its status and headers, and without its body (RFC 9110, section 9.3.2)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request; an answer without an end (events, audio) is left once its headers are there."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        answered = False
+
+        async def send_head(message: Message) -> None:
+            nonlocal answered
+            if answered:
+                if message.get("more_body", False):
+                    raise ClientDisconnect
+                return
+            answered = message["type"] == "http.response.start"
+            await send(message)
+            if answered:
+                await send({"type": "http.response.body", "body": b""})
+
+        async def receive_until_answered() -> Message:
+            return {"type": "http.disconnect"} if answered else await receive()
+
+        scope["method"] = "GET"
+        try:
+            await self._app(scope, receive_until_answered, send_head)
+        except ClientDisconnect:
+            pass
+        finally:
+            scope["method"] = "HEAD"
+
+
 class _Exchange:
     """Remembers what was answered."""
 

@@ -1,9 +1,11 @@
 """A multipart/form-data body as a stream of typed events (RFC 7578), in memory bounded by one received chunk."""
 
+import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 _MAX_HEADERS = 8
 _MAX_HEADER_BYTES = 4_096
+_EXTENDED_FILENAME = re.compile(
+    r""";\s*filename\*\s*=\s*"?(?:(?P<charset>utf-8|iso-8859-1)'[^'";]*')?(?P<name>[^";]*)""", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +128,8 @@ class _Collector:
 
 
 def _head(headers: dict[bytes, bytes]) -> PartHead:
-    kind, options = parse_options_header(headers.get(b"content-disposition", b"").decode("latin-1"))
+    disposition = headers.get(b"content-disposition", b"").decode("latin-1")
+    kind, options = parse_options_header(disposition)
     if kind != b"form-data" or b"name" not in options:
         raise CallerError("a part of the body has no name")
     if headers.get(b"content-transfer-encoding", b"binary").lower() not in (b"binary", b"7bit", b"8bit"):
@@ -131,6 +137,12 @@ def _head(headers: dict[bytes, bytes]) -> PartHead:
     filename = options.get(b"filename")
     return PartHead(
         name=options[b"name"].decode("utf-8", "replace"),
-        filename=None if filename is None else filename.decode("utf-8", "replace"),
+        filename=_extended_filename(disposition) if filename is None else filename.decode("utf-8", "replace"),
         content_type=headers.get(b"content-type", b"").decode("latin-1"),
     )
+
+
+def _extended_filename(disposition: str) -> str | None:
+    """Return the name of ``filename*`` (RFC 8187), which RFC 7578 forbids and some clients send alone all the same."""
+    found = _EXTENDED_FILENAME.search(disposition)
+    return unquote(found["name"], found["charset"] or "utf-8", "replace").strip() if found else None

@@ -10,7 +10,8 @@ from pipelines import errors
 from serve_app.api.application import create_app
 from serve_app.api.edge.requests import RequestBody
 from serve_app.settings import Settings
-from tests.api.conftest import BuildWorld, World
+from tests.api.conftest import BuildWorld, World, listening
+from tests.api.jobs.test_jobs import ended, submitted
 
 
 class Body(RequestBody):
@@ -211,3 +212,44 @@ async def test_a_form_is_no_way_around_the_limit_of_other_routes(build: BuildWor
     response = await world.client.post("/v1/probe/body", files={"file": ("a.wav", b"x" * 200)})
 
     assert response.status_code == 413
+
+
+async def test_head_is_answered_wherever_get_is(world: World, wav: bytes) -> None:
+    job = await ended(
+        world.client, await submitted(world.client, wav, features="diarization,index", collection="talks")
+    )
+    known = {
+        "job_id": job["id"],
+        "collection": "talks",
+        "name": "talks",
+        "template_id": "meeting_notes",
+        "model": "ge2e",
+    }
+    document = (await world.client.get("/openapi.json")).json()
+    paths = [path for path, methods in document["paths"].items() if "get" in methods]
+    answers = 0
+    for path in [*paths, "/openapi.json", "/docs", "/"]:
+        address = path.format_map(known)
+        get, head = await world.client.get(address), await world.client.head(address)
+        assert (head.status_code, head.content) == (get.status_code, b""), path
+        length = get.headers.get("content-length")
+        assert path.startswith("/health") or head.headers.get("content-length") == length, path
+        assert head.headers.get("content-type") == get.headers.get("content-type"), path
+        answers += get.status_code == 200
+    assert all("head" not in methods for methods in document["paths"].values())
+    assert len(paths) >= 25
+    assert answers >= len(paths) / 2
+
+
+async def test_head_of_events_does_not_wait_for_them(idle: World, wav: bytes) -> None:
+    job = await submitted(idle.client, wav)
+    async with listening(idle.app) as address, httpx.AsyncClient(base_url=address) as client:
+        response = await client.head(job["links"]["events"])
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert (await idle.client.head("/v1/search")).status_code == 405
+
+
+async def test_head_is_logged_and_counted_as_head(world: World, logged: list[dict[str, object]]) -> None:
+    await world.client.head("/health/live")
+    [line] = [entry for entry in logged if entry["event"] == "request"]
+    assert (line["method"], line["route"], line["status"]) == ("HEAD", "/health/live", 200)

@@ -1,3 +1,4 @@
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
 import pytest
@@ -96,12 +97,36 @@ async def test_a_part_that_is_not_as_the_rfc_says_is_malformed(data: bytes) -> N
         await parsed(data)
 
 
-async def test_names_are_utf8_and_an_extended_file_name_is_ignored() -> None:
+async def test_names_are_utf8_and_an_extended_file_name_beside_a_plain_one_is_ignored() -> None:
     head = 'Content-Disposition: form-data; name="größe"; filename="vorträge.wav"; filename*=UTF-8\'\'evil.exe'
 
     events = await parsed(body(b"--xyz\r\n" + head.encode() + b"\r\n\r\nx\r\n"))
 
     assert events[0] == PartHead(name="größe", filename="vorträge.wav", content_type="")
+
+
+@pytest.mark.parametrize(
+    ("parameter", "filename"),
+    [
+        ("filename*=UTF-8''vortr%C3%A4ge%20und%20mehr.wav", "vorträge und mehr.wav"),
+        ("filename*=iso-8859-1'de'vortr%E4ge.wav", "vorträge.wav"),
+        ('filename*="plain.wav"', "plain.wav"),
+        ("filename*=utf-8''a%FF.wav", "a\ufffd.wav"),
+    ],
+)
+async def test_an_extended_file_name_alone_makes_a_file(parameter: str, filename: str) -> None:
+    head = f'Content-Disposition: form-data; name="file"; {parameter}'
+
+    form = await form_of(body(b"--xyz\r\n" + head.encode() + b"\r\n\r\nsound\r\n"))
+
+    assert form.file == (PartHead(name="file", filename=filename, content_type=""), b"sound")
+
+
+@given(value=st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=40))
+async def test_any_extended_file_name_is_read_or_refused(value: str) -> None:
+    head = b'Content-Disposition: form-data; name="file"; filename*=' + value.encode("latin-1")
+    with contextlib.suppress(CallerError):
+        await form_of(body(b"--xyz\r\n" + head + b"\r\n\r\nsound\r\n"))
 
 
 async def test_fields_come_before_and_after_the_file_and_repeat() -> None:
