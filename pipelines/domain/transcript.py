@@ -5,6 +5,7 @@ from typing import Literal
 
 from pipelines.domain.audio import AudioWarning, Loudness
 from pipelines.domain.model import Urgency
+from pipelines.domain.writing import join_texts
 
 Task = Literal["transcribe", "translate"]
 
@@ -51,8 +52,8 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """All segments joined by single spaces."""
-        return " ".join(segment.text for segment in self.segments if segment.text)
+        """All segments, joined as their scripts do."""
+        return join_texts(segment.text for segment in self.segments)
 
     @property
     def speakers(self) -> tuple[str, ...]:
@@ -130,8 +131,8 @@ class WindowTranscript:
 
     @property
     def text(self) -> str:
-        """All segments joined by single spaces."""
-        return " ".join(segment.text for segment in self.segments if segment.text)
+        """All segments, joined as their scripts do."""
+        return join_texts(segment.text for segment in self.segments)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,8 @@ from itertools import groupby
 from typing import Literal
 
 from pipelines.domain.transcript import Segment, Transcript
-from pipelines.speakers.assign import locate_words
+from pipelines.domain.words import locate_words
+from pipelines.domain.writing import join_texts
 
 ExchangeFormat = Literal["rttm", "stm", "ctm", "seglst", "docx"]
 _NOBODY = "unknown"
@@ -89,7 +90,7 @@ def _docx(titled: Titled) -> bytes:
             paragraph = document.add_paragraph()
             paragraph.add_run(f"{_clock(segments[0].start_s)}  {_printable(speaker or '')}".rstrip()).bold = True
             paragraph.add_run().add_break()
-            paragraph.add_run(_printable(" ".join(segment.text for segment in segments)))
+            paragraph.add_run(_printable(join_texts(segment.text for segment in segments)))
     written = io.BytesIO()
     document.save(written)
     return written.getvalue()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipelines.domain.template import Schema
 from pipelines.domain.understanding import Entity, Sentence
+from pipelines.domain.writing import join_texts
 from pipelines.language.schemas import allowed_types, minimal_value
 from pipelines.language.text import tidy_text
 
@@ -257,19 +258,19 @@ def _list_entities(hint: Hint, item: Schema, limit: int, source: Source) -> list
 
 def _take_salient(hint: Hint, schema: Schema, source: Source) -> object:
     sentences = _salient(source, cast(int, hint.get("count", 1)))
-    return " ".join(sentence.text for sentence in sentences) or _NOTHING
+    return join_texts(sentence.text for sentence in sentences) or _NOTHING
 
 
 def _take_sentences(hint: Hint, schema: Schema, source: Source) -> object:
     found = _best(_matching(hint, source), cast(int, hint.get("count", 1)), source)
     if not found and hint.get("or_else") == "salient":
         return _take_salient(hint, schema, source)
-    return " ".join(sentence.text for sentence in found) or _NOTHING
+    return join_texts(sentence.text for sentence in found) or _NOTHING
 
 
 def _take_label_sentences(hint: Hint, schema: Schema, source: Source) -> object:
     nearest = source.label_sentences[: cast(int, hint.get("count", 1))]
-    return " ".join(source.sentences[index].text for index in nearest) or _NOTHING
+    return join_texts(source.sentences[index].text for index in nearest) or _NOTHING
 
 
 def _take_text(hint: Hint, schema: Schema, source: Source) -> object:
@@ -309,7 +310,7 @@ def _take_keyword(hint: Hint, schema: Schema, source: Source) -> object:
 
 
 def _take_tidy(hint: Hint, schema: Schema, source: Source) -> object:
-    return tidy_text(" ".join(sentence.text for sentence in source.sentences), language=source.language)
+    return tidy_text(join_texts(sentence.text for sentence in source.sentences), language=source.language)
 
 
 _Take = Callable[[Hint, Schema, Source], object]

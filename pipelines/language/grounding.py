@@ -10,7 +10,7 @@ from rapidfuzz import fuzz, process
 
 from pipelines.domain.template import Schema
 from pipelines.domain.transcript import Segment
-from pipelines.domain.writing import ends_sentence
+from pipelines.domain.writing import ends_sentence, join_texts
 from pipelines.language.schemas import allowed_types, minimal_value
 from pipelines.language.text import sentence_bounds
 
@@ -209,11 +209,11 @@ def _merge_texts(schema: Schema, values: Sequence[object]) -> object:
     """Join distinct texts; where that is too long, give each its fair share."""
     texts = list(dict.fromkeys(cast(Sequence[str], values)))
     longest = cast(int, schema["maxLength"])
-    joined = " ".join(text for text in texts if text)
+    joined = join_texts(texts)
     if len(joined) <= longest:
         return joined
     share = max(longest // len(texts) - 1, 1)
-    return " ".join(_shortened(text, share) for text in texts if text)[:longest].rstrip()
+    return join_texts(_shortened(text, share) for text in texts if text)[:longest].rstrip()
 
 
 def _merge_numbers(schema: Schema, values: Sequence[object]) -> object:

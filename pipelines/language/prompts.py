@@ -11,6 +11,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pipelines.domain.answer import Message
 from pipelines.domain.template import Schema, Template
 from pipelines.domain.transcript import Segment
+from pipelines.domain.writing import join_texts
 from pipelines.errors import TemplateInvalid
 
 _LOOK_ALIKES = {"<": "⟨", ">": "⟩", "[": "⟦", "]": "⟧", "|": "∣"}
@@ -63,7 +64,7 @@ def build_skill_prompt(
     A rewriting template gets the bare text of the turn, without times and speaker. Raises TemplateInvalid.
     """
     if template.mode == "rewrite":
-        lines = [as_data(" ".join(segment.text for segment in segments))]
+        lines = [as_data(join_texts(segment.text for segment in segments))]
     else:
         lines = [transcript_line(segment, timed=bool(variables["timed"])) for segment in segments]
     return _messages(render_prompt(template.prompt, variables), schema, "the transcript", lines)

@@ -11,6 +11,7 @@ from pipelines.domain.model import Degradation, DegradedStage
 from pipelines.domain.template import Template
 from pipelines.domain.transcript import Segment, Transcript
 from pipelines.domain.understanding import RejectedChunk, TranscriptPart
+from pipelines.domain.writing import find_pieces, join_texts
 from pipelines.errors import GenerationInvalid, RayScribeError
 from pipelines.language.generation import Effort, LanguageModelSession
 from pipelines.language.prompts import build_skill_prompt, restore
@@ -100,7 +101,7 @@ def spoken(transcript: Transcript) -> list[Segment]:
 
 def text_of(segments: Sequence[Segment]) -> str:
     """Join the texts of a chunk."""
-    return " ".join(" ".join(segment.text.split()) for segment in segments)
+    return join_texts(segment.text for segment in segments)
 
 
 def rejected_chunk(turn: RewrittenTurn) -> RejectedChunk:
@@ -133,10 +134,12 @@ def align_rewrite(segments: Sequence[Segment], rewritten: str) -> tuple[Segment,
     Words are aligned by edit distance on their letters alone; a segment that keeps no word is left out. Word times
     are dropped, because the words are no longer those that were timed. An empty text gives no segments.
     """
-    words = rewritten.split()
-    spoken = [_letters(word) for segment in segments for word in segment.text.split()]
-    bounds = _map_boundaries(_boundaries(segments), spoken, [_letters(word) for word in words])
-    pieces = [" ".join(words[start:end]) for start, end in zip([0, *bounds], bounds, strict=False)]
+    rewritten = " ".join(rewritten.split())
+    words = list(find_pieces(rewritten))
+    spoken = [_letters(word.group()) for segment in segments for word in find_pieces(segment.text)]
+    bounds = _map_boundaries(_boundaries(segments), spoken, [_letters(word.group()) for word in words])
+    places = [*(word.start() for word in words), len(rewritten)]
+    pieces = [rewritten[places[start] : places[end]].strip() for start, end in zip([0, *bounds], bounds, strict=False)]
     aligned = zip(segments, pieces, strict=True)
     return tuple(replace(segment, text=text, words=()) for segment, text in aligned if text)
 
@@ -149,7 +152,7 @@ def _boundaries(segments: Sequence[Segment]) -> list[int]:
     """Return, for each segment, how many words stand up to its end."""
     total, boundaries = 0, []
     for segment in segments:
-        total += len(segment.text.split())
+        total += sum(1 for _ in find_pieces(segment.text))
         boundaries.append(total)
     return boundaries
 

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from pipelines.domain.transcript import Segment, Transcript
 from pipelines.domain.understanding import Sentence, TranscriptPart
-from pipelines.domain.writing import OTHER_ENDS, SPACED_ENDS
+from pipelines.domain.writing import OTHER_ENDS, SPACED_ENDS, join_texts
 from pipelines.errors import InvalidRequest, TooLarge
 
 _TERMINAL = re.compile(f"[{SPACED_ENDS}{OTHER_ENDS}]")
@@ -39,8 +39,8 @@ def split_sentences(transcript: Transcript) -> tuple[Sentence, ...]:
 
 
 def _cut(turn: Sequence[Segment]) -> Iterator[Sentence]:
-    text = " ".join(" ".join(segment.text.split()) for segment in turn)
-    clock = _Clock(turn)
+    text = join_texts(segment.text for segment in turn)
+    clock = _Clock(turn, text)
     for start, end in _spans(text):
         yield Sentence(
             index=0,
@@ -69,18 +69,24 @@ def _shortened(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 class _Clock:
     """Times of character positions in the joined text of one turn."""
 
-    def __init__(self, turn: Sequence[Segment]) -> None:
+    def __init__(self, turn: Sequence[Segment], text: str) -> None:
+        """Take the segments, none of them empty, and the text that they are joined to."""
         self._turn = turn
-        self._starts = [0]
+        self._starts: list[int] = []
+        self._lengths: list[int] = []
+        end = 0
         for segment in turn:
-            self._starts.append(self._starts[-1] + len(" ".join(segment.text.split())) + 1)
+            own = " ".join(segment.text.split())
+            self._starts.append(text.index(own, end))
+            self._lengths.append(len(own))
+            end = self._starts[-1] + len(own)
 
     def at(self, position: int, *, ending: bool = False) -> float:
         """Return the time of a character; ``ending``: of the end of the character before it."""
         inside = position - 1 if ending else position
-        place = min(bisect_right(self._starts, max(inside, 0)), len(self._turn)) - 1
-        segment, length = self._turn[place], max(self._starts[place + 1] - self._starts[place] - 1, 1)
-        share = min(max((position - self._starts[place]) / length, 0.0), 1.0)
+        place = bisect_right(self._starts, max(inside, 0)) - 1
+        segment = self._turn[place]
+        share = min(max((position - self._starts[place]) / self._lengths[place], 0.0), 1.0)
         return round(segment.start_s + share * (segment.end_s - segment.start_s), 3)
 
 
@@ -279,6 +285,6 @@ def _pieces(text: str) -> Iterator[str]:
         if piece and len(piece) + len(sentence) > _PIECE_CHARACTERS:
             yield piece
             piece = ""
-        piece = f"{piece} {sentence}".strip()
+        piece = join_texts((piece, sentence))
     if piece:
         yield piece

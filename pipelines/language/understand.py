@@ -10,6 +10,7 @@ from pipelines.domain.model import AsrInfo, Degradation
 from pipelines.domain.template import Skill, SkillOutcome, SkillRequest, Template
 from pipelines.domain.transcript import LANGUAGE_NAMES, Segment, Transcript, primary_language
 from pipelines.domain.understanding import EnhancementReport, UnderstandingReport, UnderstandingRequest
+from pipelines.domain.writing import join_texts
 from pipelines.errors import InvalidRequest, RayScribeError
 from pipelines.language.enhance import enhance_transcript
 from pipelines.language.generation import LanguageModelSession, open_session
@@ -204,7 +205,7 @@ class _Task:
         return {
             "language": str(self._parameters["target_language"]),
             "source_language": self._transcript.language,
-            "text": " ".join(segment.text for segment in segments),
+            "text": join_texts(segment.text for segment in segments),
             "segments": [
                 {"start_s": segment.start_s, "end_s": segment.end_s, "speaker": segment.speaker, "text": segment.text}
                 for segment in segments

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 
 from pipelines.domain.transcript import Segment, Transcript, Word
-from pipelines.domain.writing import find_pieces, holds_unspaced
+from pipelines.domain.writing import find_pieces, join_texts
 from pipelines.errors import InvalidRequest, NotFound
 
 MAX_TEXT = 20_000
@@ -138,7 +138,7 @@ def _with_words(segment: Segment, given: Sequence[CorrectedWord]) -> Segment | N
     moments = [moment for word in words for moment in (word.start_s, word.end_s)]
     if moments != sorted(moments) or moments[0] < segment.start_s or moments[-1] > segment.end_s:
         raise InvalidRequest("the words' times run backwards, or leave their segment", "segments")
-    return replace(segment, text=_joined(texts), words=tuple(words))
+    return replace(segment, text=join_texts(texts, words=True), words=tuple(words))
 
 
 def realign(before: Sequence[Word], after: Sequence[str], segment: Segment) -> tuple[Word, ...]:
@@ -167,15 +167,6 @@ def _laid_out(texts: Sequence[str], start_s: float, end_s: float, speaker: str |
         until_s = min(end_s, start_s + len(text) * per_character)
         yield Word(text=text, start_s=start_s, end_s=until_s, speaker=speaker, aligned=False)
         start_s = until_s
-
-
-def _joined(texts: Sequence[str]) -> str:
-    """Join words as their script does: with spaces, or without."""
-    joined = texts[0]
-    for text in texts[1:]:
-        spaced = not (holds_unspaced(joined[-1:]) and holds_unspaced(text[:1]))
-        joined += (" " if spaced else "") + text
-    return joined
 
 
 def _letters(text: str) -> str:

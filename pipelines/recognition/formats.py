@@ -2,20 +2,25 @@
 
 import html
 import re
-import textwrap
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Literal
 
-from pipelines.domain.transcript import Segment, Transcript, Word
+from pipelines.domain.transcript import Segment, Transcript
+from pipelines.domain.words import TimedWord, locate_words, text_between
+from pipelines.domain.writing import find_pieces, join_texts
 
 TranscriptFormat = Literal["text", "md", "srt", "vtt"]
 
 LINE_CHARACTERS = 42
-CUE_CHARACTERS = 2 * LINE_CHARACTERS
+CUE_LINES = 2
 CUE_S = 7.0
-"""Two lines of 42 characters for at most 7 s: what broadcasters' guides ask for."""
+"""Two lines of 42 characters for at most 7 s: what broadcasters' guides ask for. A Chinese character is two wide, and a
+speaker's name counts as it is shown."""
+_NAME_CHARACTERS = 24
+"""So much of a speaker's name is shown in front of the text."""
 _SHORTEST_CUE_MS = 100
 
 
@@ -52,9 +57,10 @@ def write_srt(transcript: Transcript) -> str:
     """Return SubRip. It has no escapes: an arrow inside the text is replaced, so that no reader takes it for times."""
     blocks = []
     for number, cue in enumerate(make_cues(transcript.segments), start=1):
-        spoken = f"{cue.speaker}: {cue.text}" if cue.speaker else cue.text
+        spoken = _named(cue.speaker) + cue.text
         times = f"{_timestamp(cue.start_ms, ',')} --> {_timestamp(cue.end_ms, ',')}"
-        blocks.append(f"{number}\n{times}\n{_wrapped(spoken.replace('-->', '→'))}\n")
+        lines = "\n".join(_lines(spoken.replace("-->", "→")))
+        blocks.append(f"{number}\n{times}\n{lines}\n")
     return "\n".join(blocks)
 
 
@@ -63,39 +69,53 @@ def write_vtt(transcript: Transcript) -> str:
     blocks = ["WEBVTT\n"]
     for cue in make_cues(transcript.segments):
         voice = f"<v {html.escape(cue.speaker, quote=False)}>" if cue.speaker else ""
-        text = "\n".join(html.escape(line, quote=False) for line in _wrapped(cue.text).split("\n"))
+        text = "\n".join(html.escape(line, quote=False) for line in _lines(cue.text))
         blocks.append(f"{_timestamp(cue.start_ms, '.')} --> {_timestamp(cue.end_ms, '.')}\n{voice}{text}\n")
     return "\n".join(blocks)
 
 
 def make_cues(segments: Iterable[Segment]) -> list[Cue]:
-    """Return one cue a segment, or several where it is long and its words' times are known. None is empty."""
+    """Return one cue a segment, or several where it is long, cut between words. None is empty.
+
+    A word that is too long for a line, and only that, makes a cue larger than two lines of 42 characters.
+    """
     return [cue for segment in segments for cue in _cues_of(segment) if cue.text]
 
 
 def _cues_of(segment: Segment) -> list[Cue]:
-    short = len(segment.text) <= CUE_CHARACTERS and segment.end_s - segment.start_s <= CUE_S
-    if short or not segment.words:
+    if _fits(segment.text, segment.end_s - segment.start_s, segment.speaker):
         return [_cue(segment.start_s, segment.end_s, segment.text, segment.speaker)]
+    words = locate_words(segment)
+    bounds = _screens(segment, words)
     return [
-        _cue(words[0].start_s, words[-1].end_s, " ".join(word.text for word in words), segment.speaker)
-        for words in _screens(segment.words)
+        _cue(
+            words[first].start_s if segment.words or first else segment.start_s,
+            words[last - 1].end_s if segment.words or last < len(words) else segment.end_s,
+            text_between(segment, words, first, last),
+            segment.speaker,
+        )
+        for first, last in pairwise(bounds)
     ]
 
 
-def _screens(words: Sequence[Word]) -> list[list[Word]]:
-    """Fill screens with words, beginning a new one before it would be too long or too slow."""
-    screens: list[list[Word]] = []
-    for word in words:
-        if not screens or not _fits([*screens[-1], word]):
-            screens.append([])
-        screens[-1].append(word)
-    return screens
+def _screens(segment: Segment, words: Sequence[TimedWord]) -> list[int]:
+    """Return where screens begin, by word, and the end of the last: each is filled before it is too long or too slow.
+
+    They begin where a line may: "50 %" that is written "50%" stays together.
+    """
+    breaks = {piece.start() for piece in find_pieces(segment.text)}
+    places = [*(place for place, word in enumerate(words) if not place or word.offset in breaks), len(words)]
+    bounds = [0]
+    for before, after in pairwise(places):
+        text = text_between(segment, words, bounds[-1], after)
+        if before > bounds[-1] and not _fits(text, words[after - 1].end_s - words[bounds[-1]].start_s, segment.speaker):
+            bounds.append(before)
+    return [*bounds, len(words)] if words else []
 
 
-def _fits(words: Sequence[Word]) -> bool:
-    characters = sum(len(word.text) + 1 for word in words) - 1
-    return characters <= CUE_CHARACTERS and words[-1].end_s - words[0].start_s <= CUE_S
+def _fits(text: str, duration_s: float, speaker: str | None) -> bool:
+    lines = _filled(_named(speaker) + " ".join(text.split()), LINE_CHARACTERS)
+    return len(lines) <= CUE_LINES and max(map(_width, lines), default=0) <= LINE_CHARACTERS and duration_s <= CUE_S
 
 
 def _cue(start_s: float, end_s: float, text: str, speaker: str | None) -> Cue:
@@ -114,18 +134,41 @@ def _turns(transcript: Transcript) -> list[tuple[str | None, float, str]]:
     turns = []
     for speaker, group in groupby(spoken, key=lambda segment: segment.speaker):
         segments = list(group)
-        text = " ".join(" ".join(segment.text.split()) for segment in segments)
-        turns.append((speaker, segments[0].start_s, text))
+        turns.append((speaker, segments[0].start_s, join_texts(segment.text for segment in segments)))
     return turns
 
 
-def _wrapped(text: str) -> str:
-    """Break at spaces into lines of about equal length; languages without spaces stay on one line."""
-    if len(text) <= LINE_CHARACTERS:
-        return text
-    lines = -(-len(text) // LINE_CHARACTERS)
-    width = max(-(-len(text) // lines) + 6, max(map(len, text.split())))
-    return "\n".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))
+def _named(speaker: str | None) -> str:
+    """Return what stands in front of a text: so much of the speaker's name as leaves room for it."""
+    if not speaker:
+        return ""
+    return f"{speaker if _width(speaker) <= _NAME_CHARACTERS else f'{speaker[: _NAME_CHARACTERS // 2]}…'}: "
+
+
+def _lines(text: str) -> list[str]:
+    """Break between words into as few lines as hold it, all about equally long; of Chinese, between characters."""
+    greedy = _filled(text, LINE_CHARACTERS)
+    narrowest = -(-_width(text) // max(1, len(greedy)))
+    tries = (_filled(text, width) for width in range(narrowest, LINE_CHARACTERS))
+    return next((lines for lines in tries if len(lines) <= len(greedy)), greedy)
+
+
+def _filled(text: str, width: int) -> list[str]:
+    """Fill lines up to a width; a word that is longer has a line of its own."""
+    lines, start = list[str](), 0
+    places = [*(piece.start() for piece in find_pieces(text)), len(text)]
+    for place, end in pairwise(places):
+        if place > start and _width(text[start:end].rstrip()) > width:
+            lines.append(text[start:place].rstrip())
+            start = place
+    return [*lines, text[start:]]
+
+
+def _width(text: str) -> int:
+    """Count characters as a screen does: one that is as wide as a Chinese one twice, a mark on another not at all."""
+    return sum(
+        0 if unicodedata.combining(sign) else 2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text
+    )
 
 
 def _markdown(text: str) -> str:

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 from pipelines.domain.passage import Passage, SpokenSpan
 from pipelines.domain.transcript import Segment, Transcript
-from pipelines.domain.writing import ends_sentence
-from pipelines.speakers.assign import TimedWord, locate_words
+from pipelines.domain.words import TimedWord, locate_words
+from pipelines.domain.writing import ends_sentence, space_between
 
 PASSAGE_NAMESPACE = uuid.UUID("5f0e2c9a-7a54-5d0b-9a37-3b1f6f0c8d21")
 """The UUIDv5 namespace of passage ids; changing it makes every index a stranger to its jobs."""
@@ -55,8 +55,8 @@ class PassageSource:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Span:
     text: str
-    glue: str
-    """What stands between the span before and this one: white space, or nothing in scripts that have none."""
+    glued: bool
+    """True: it goes on where the span before it ends, without white space."""
     words: int
     start_s: float
     end_s: float
@@ -96,7 +96,7 @@ def _spans(segment: Segment, span_words: int) -> Iterator[_Span]:
         text = segment.text[start:end]
         yield _Span(
             text=text.strip(),
-            glue=" " if before is None or before[-1:].isspace() else "",
+            glued=before is not None and not before[-1:].isspace(),
             words=last - first,
             start_s=words[first].start_s,
             end_s=words[last - 1].end_s,
@@ -155,7 +155,7 @@ def _passage(group: Sequence[_Span], position: int, source: PassageSource, langu
     text = ""
     spoken = []
     for span in group:
-        text += (span.glue if text else "") + span.text
+        text += ("" if span.glued else space_between(text, span.text)) + span.text
         spoken.append(
             SpokenSpan(
                 start=len(text) - len(span.text),

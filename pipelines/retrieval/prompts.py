@@ -15,6 +15,7 @@ from pipelines.domain.answer import (
 )
 from pipelines.domain.model import LanguageModelInfo
 from pipelines.domain.passage import Passage
+from pipelines.domain.writing import join_texts
 from pipelines.errors import DeadlineExceeded, InvalidRequest
 from pipelines.language.generation import ThinkingSkipper
 from pipelines.language.sampling import LIBRARY_DEFAULTS, UNKNOWN_DEFAULTS, resolve_sampling
@@ -125,7 +126,7 @@ def _block(n: int, passages: Sequence[Passage]) -> str:
     speakers = dict.fromkeys(speaker for passage in passages for speaker in passage.speakers)
     times = f"{_clock(passages[0].start_s)}–{_clock(passages[-1].end_s)}"
     ends = [-1.0, *(passage.end_s for passage in passages)]
-    text = " ".join(_text_after(passage, end_s) for passage, end_s in zip(passages, ends, strict=False))
+    text = join_texts(_text_after(passage, end_s) for passage, end_s in zip(passages, ends, strict=False))
     return f"[{n}] {passages[0].recording}, {', '.join(speakers) or 'unknown speaker'}, {times}\n{text}"
 
 

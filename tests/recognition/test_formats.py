@@ -1,11 +1,12 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from pipelines.domain.transcript import Segment, Transcript, Word
 from pipelines.recognition.formats import (
-    CUE_CHARACTERS,
     CUE_S,
+    LINE_CHARACTERS,
     TranscriptFormat,
     make_cues,
     write_markdown,
@@ -88,18 +89,71 @@ def test_long_segments_are_split_where_words_have_times() -> None:
     cues = make_cues([segment(0, 10.0, 40.0, text, "SPEAKER_00", words=True)])
     assert len(cues) > 4
     assert " ".join(cue.text for cue in cues) == text
-    assert all(len(cue.text) <= CUE_CHARACTERS and cue.end_ms - cue.start_ms <= CUE_S * 1000 for cue in cues)
+    assert all(len(cue.text) <= 2 * LINE_CHARACTERS and cue.end_ms - cue.start_ms <= CUE_S * 1000 for cue in cues)
     assert all(before.end_ms <= after.start_ms for before, after in pairwise(cues))
     assert cues[0].start_ms == 10_000
     assert cues[-1].end_ms == 40_000
 
 
-def test_long_segments_without_words_stay_one_cue_on_several_lines() -> None:
+def test_long_segments_without_words_are_split_by_their_share_of_the_text() -> None:
     text = " ".join(["something"] * 20)
-    written = write_srt(transcript(segment(0, 0.0, 30.0, text)))
-    lines = written.split("\n")[2:-1]
-    assert " ".join(lines) == text
-    assert len(lines) >= 4
+    cues = make_cues([segment(0, 0.0, 30.0, text)])
+    assert " ".join(cue.text for cue in cues) == text
+    assert (cues[0].start_ms, cues[-1].end_ms) == (0, 30_000)
+    assert all(cue.end_ms - cue.start_ms <= CUE_S * 1000 for cue in cues)
+
+
+def spoken_lines(written: str) -> list[list[str]]:
+    """Return the lines of each cue of an SRT file."""
+    return [block.strip().split("\n")[2:] for block in written.split("\n\n")]
+
+
+def timed(text: str, *words: str, speaker: str | None = None) -> Segment:
+    """Return a segment whose words a model timed, each half a second after the other."""
+    made = tuple(Word(text=word, start_s=place / 2, end_s=place / 2 + 0.4) for place, word in enumerate(words))
+    return Segment(id=0, start_s=0.0, end_s=len(words) / 2, text=text, words=made, speaker=speaker)
+
+
+def test_what_is_written_together_stays_together() -> None:
+    words = ["50", "%", "of", "$5", ".50", "at", "www", ".example", ".com"]
+    text = "50% of $5.50 at www.example.com "
+    cues = make_cues([timed(text * 6, *(words * 6))])
+    assert len(cues) > 2
+    assert " ".join(cue.text for cue in cues) == (text * 6).strip()
+    assert not any(cue.text.startswith(("%", ".")) for cue in cues)
+
+
+@pytest.mark.parametrize("text", ["我们今天讨论新的考试安排和成绩。" * 8, "今日は新しい試験について話します。" * 8])
+def test_writing_without_spaces_gets_none(text: str) -> None:
+    words = [text[place : place + 2] for place in range(0, len(text), 2)]
+    for spoken in (timed(text, *words), Segment(id=0, start_s=0.0, end_s=30.0, text=text)):
+        written = spoken_lines(write_srt(transcript(spoken)))
+        assert len(written) > 2
+        assert "".join(line for lines in written for line in lines) == text
+        assert all(len(lines) <= 2 and max(map(len, lines)) <= LINE_CHARACTERS / 2 for lines in written)
+
+
+@pytest.mark.parametrize("speaker", [None, "SPEAKER_00", "Anna Katharina von Hohenstein-Bergstraße zu Wittgenstein"])
+def test_two_lines_of_42_characters_hold_with_the_speaker_s_name(speaker: str | None) -> None:
+    text = " ".join(["An", "extraordinarily", "uncompromising", "administration", "of", "it", "all"] * 9)
+    for spoken in (timed(text, *text.split(), speaker=speaker), replace(segment(0, 0, 40, text), speaker=speaker)):
+        written = spoken_lines(write_srt(transcript(spoken)))
+        assert all(len(lines) <= 2 and max(map(len, lines)) <= LINE_CHARACTERS for lines in written)
+        said = [" ".join(lines) for lines in written]
+        assert all(line.startswith(f"{speaker}: "[:12]) for line in said if speaker)
+        assert " ".join(line.split(": ")[-1] for line in said) == text
+
+
+def test_lines_of_a_cue_are_about_equally_long() -> None:
+    written = write_srt(transcript(segment(0, 0, 4, "A sentence that is only a little longer than a line is")))
+    [[first, second]] = spoken_lines(written)
+    assert abs(len(first) - len(second)) < 8
+
+
+def test_turns_in_writing_without_spaces_are_joined_without_them() -> None:
+    turns = [replace(segment(place, place, place + 1, "你好。我很好"), speaker="A") for place in range(2)]
+    assert write_text(transcript(*turns)) == "A: 你好。我很好你好。我很好\n"
+    assert transcript(*turns).text == "你好。我很好你好。我很好"
 
 
 def test_one_endless_word_does_not_break_anything() -> None:

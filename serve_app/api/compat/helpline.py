@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from pipelines.domain.job import Job, JobRequest, JobResult, JobStatus
 from pipelines.domain.model import ModelInfo
 from pipelines.domain.template import Skill, SkillOutcome, SkillRequest
+from pipelines.domain.writing import join_texts
 from pipelines.jobs.features import offered_features
 from pipelines.jobs.result import read_job
 from pipelines.language.text import read_text
@@ -212,7 +213,7 @@ def _scores(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 def _in_words(summary: Mapping[str, Any]) -> str:
     """Return the sentences of a summary, whatever its template: theirs was one text."""
-    return " ".join(value for value in summary.values() if isinstance(value, str) and " " in value)
+    return join_texts(value for value in summary.values() if isinstance(value, str) and " " in value)
 
 
 class TranscribeFields(BaseModel):

@@ -2,7 +2,7 @@
 
 import math
 import string
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import count
 from typing import Literal
 
@@ -10,6 +10,8 @@ from pydantic import BaseModel
 
 from pipelines.domain.speakers import Diarization
 from pipelines.domain.transcript import Segment, Task, TranscriptionReport, WindowTranscript, Word, language_name
+from pipelines.domain.words import locate_words
+from pipelines.domain.writing import space_between
 from pipelines.speakers.assign import assign_speakers
 from serve_app.api.edge.shapes import WarningBody, warning_bodies
 
@@ -120,14 +122,23 @@ def plain_body(report: TranscriptionReport, *, logprobs: bool = False, languages
 
 def logprobs_of(segments: Iterable[Segment]) -> list[Logprob]:
     """Return one entry a word."""
-    words = [word for segment in segments for word in segment.words]
-    tokens = [word.text if place == 0 else f" {word.text}" for place, word in enumerate(words)]
     return [
         Logprob(
             token=token, logprob=math.log(max(word.confidence or 0.0, _LEAST_PROBABILITY)), bytes=list(token.encode())
         )
-        for token, word in zip(tokens, words, strict=True)
+        for token, word in _as_written(segments)
     ]
+
+
+def _as_written(segments: Iterable[Segment]) -> Iterator[tuple[str, Word]]:
+    """Yield each timed word with the text from the end of the one before it: joined, they are the text."""
+    before = ""
+    for segment in segments:
+        end = 0
+        for word, located in zip(segment.words, locate_words(segment), strict=False):
+            yield ("" if end else space_between(before, segment.text)) + segment.text[end : located.end], word
+            end = located.end
+        before = segment.text
 
 
 def verbose_body(

@@ -17,6 +17,7 @@ from pipelines.domain.job import Upload
 from pipelines.domain.model import AsrInfo
 from pipelines.domain.speakers import Diarization
 from pipelines.domain.transcript import Segment, Task, TranscriptionReport, WindowTranscript
+from pipelines.domain.writing import space_between
 from pipelines.errors import InvalidRequest, NotAvailable, NotFound, TooLarge, UnsupportedMedia
 from pipelines.recognition.formats import write_transcript
 from pipelines.recognition.transcribe import transcribe_channels
@@ -148,11 +149,11 @@ async def streamed(work: TranscriptionWork, resources: AsyncExitStack) -> AsyncG
         working = asyncio.create_task(run_alone(work, windows.put))
         working.add_done_callback(lambda _: windows.put_nowait(None))
         try:
-            written = False
+            written = ""
             while (window := await windows.get()) is not None:
                 if window.text:
-                    delta = f" {window.text}" if written else window.text
-                    written = True
+                    delta = space_between(written, window.text) + window.text
+                    written = window.text
                     found = {"logprobs": _plain_logprobs(window.segments)} if work.fields.include else {}
                     yield ServerSentEvent(data={"type": "transcript.text.delta", "delta": delta, **found})
             done = await working
