@@ -95,9 +95,9 @@ class DecodedBlocks:
         self._source = source
         self._parts = find_parts(source)
         self._size = self._parts[-1].end
-        self._part = _PartDecoder(source, self._parts[0], start_s=0.0)
         self._mixer = mixer
         self._max_samples = round(max_duration_s * SAMPLE_RATE_HZ)
+        self._part = _PartDecoder(source, self._parts[0], start_s=0.0, max_samples=self._max_samples)
         self._blocks = self._decode()
         self.warnings: tuple[AudioWarning, ...] = ()
 
@@ -150,7 +150,8 @@ class DecodedBlocks:
             if number:
                 self._part.close()
                 try:
-                    self._part = _PartDecoder(self._source, part, start_s=start_s)
+                    left = self._max_samples - self._mixer.samples
+                    self._part = _PartDecoder(self._source, part, start_s=start_s, max_samples=left)
                 except UnsupportedMedia as error:
                     self.warnings += (AudioWarning(code="audio_damaged", message=error.message, start_s=start_s),)
                     continue
@@ -164,11 +165,12 @@ class DecodedBlocks:
 class _PartDecoder:
     """One recording of a file: its frames, and what was wrong with them."""
 
-    def __init__(self, source: BinaryIO, part: FilePart, *, start_s: float) -> None:
+    def __init__(self, source: BinaryIO, part: FilePart, *, start_s: float, max_samples: int) -> None:
+        """``max_samples``: of silent tracks, no more are decoded in search of one that is heard."""
         self._head = _head_of(source, part)
         self._missing_bytes = missing_wav_bytes(self._head, part.end - part.start)
         self._part = part
-        self._tracks, self._track = _choose_track(source, part)
+        self._tracks, self._track = _choose_track(source, part, max_samples)
         self._start_s = start_s
         container = self._tracks.container
         stated_s = _stated_s(self._tracks, part)
@@ -342,19 +344,28 @@ def _title(stream: "AudioStream") -> str:
     return f" ({', '.join(said)})" if said else ""
 
 
-def _choose_track(source: BinaryIO, part: FilePart) -> "tuple[_Tracks, AudioStream]":
+_MOST_TRACKS = 16
+"""Further ones are not listened to."""
+
+
+def _choose_track(source: BinaryIO, part: FilePart, max_samples: int) -> "tuple[_Tracks, AudioStream]":
     """Open the part, with the first of its tracks that can be decoded and is not silent; else with the default one."""
     tracks = _Tracks(source, part)
     indices = [stream.index for stream in tracks.usable]
     if len(tracks.container.streams.audio) == 1:
         return tracks, tracks.usable[0]
     tracks.container.close()
-    heard = next((index for index in indices if _is_heard(source, part, index)), indices[0])
+    mixer = Mixer()
+    for heard in indices[:_MOST_TRACKS]:
+        if mixer.samples <= max_samples and _is_heard(source, part, heard, mixer, max_samples):
+            break
+    else:
+        heard = indices[0]
     tracks = _Tracks(source, part)
     return tracks, next(stream for stream in tracks.usable if stream.index == heard)
 
 
-def _is_heard(source: BinaryIO, part: FilePart, index: int) -> bool:
+def _is_heard(source: BinaryIO, part: FilePart, index: int, mixer: Mixer, max_samples: int) -> bool:
     """Decode a track until something is heard: of most, a second."""
     import av
 
@@ -368,11 +379,11 @@ def _is_heard(source: BinaryIO, part: FilePart, index: int) -> bool:
 
     timeline = Timeline(origin_s=None, start_s=0.0, believes=lambda _: False)
     with tracks.container, contextlib.suppress(av.FFmpegError, ValueError, OverflowError, AudioDamaged):
-        return any(
-            np.square(samples, dtype=np.float32).mean() > _SILENT**2
-            for samples in Mixer().mix(frames(), timeline)
-            if len(samples)
-        )
+        for samples in mixer.mix(frames(), timeline):
+            if len(samples) and np.square(samples, dtype=np.float32).mean() > _SILENT**2:
+                return True
+            if mixer.samples > max_samples:
+                return False
     return False
 
 

@@ -31,7 +31,7 @@ class JobClock:
         self._waiting_since_s = 0.0
         self._counted_until_s = self._now()
         self._limit: asyncio.Timeout | None = None
-        self._limit_s = 0.0
+        self._began_s = self._limit_s = 0.0
 
     @property
     def waiting_s(self) -> float:
@@ -45,13 +45,19 @@ class JobClock:
     @asynccontextmanager
     async def limit(self, work_s: float) -> AsyncIterator[None]:
         """Raise TimeoutError in the block once the job has worked for so long in it; one block at a time."""
-        self._limit_s = self._now() + work_s - self._waited_s
+        self._began_s = self._now() - self._waited_s
+        self._limit_s = self._began_s + work_s
         async with asyncio.timeout(None) as self._limit:
             self._set_limit()
             try:
                 yield
             finally:
                 self._limit = None
+
+    def set_limit(self, work_s: float) -> None:
+        """Change how long the job may work in the block that is limited, counted from its beginning."""
+        self._limit_s = self._began_s + work_s
+        self._set_limit()
 
     @contextmanager
     def waiting(self, since_s: float | None = None) -> Iterator[None]:

@@ -59,9 +59,7 @@ class _JobRun:
         names = [section[0].name for section in self._sections]
         before = 1 + names.index("prepare")
         for [alone] in self._sections[:before]:  # one after another, until the recording is known
-            found = await self._limited(None, partial(self._stage, alone))
-        duration_s = found["duration_s"]
-        self._duration_s = float(duration_s) if isinstance(duration_s, int | float) else None
+            await self._limited(None, partial(self._stage, alone))
         return await self._limited(self._duration_s, lambda: self._run_prepared(self._sections[before:]))
 
     async def _run_prepared(self, sections: Sequence[Sequence[Stage[Any]]]) -> str:
@@ -76,6 +74,7 @@ class _JobRun:
             async with self._clock.limit(limit_s):
                 return await body()
         except TimeoutError:
+            limit_s = self._context.options.timeout_s(self._duration_s)  # that of what was decoded, where it is known
             error = DeadlineExceeded(f"the job worked for longer than {limit_s:.0f} s")
             raise JobFailed(failure_of(error, self._progress.stage)) from None
 
@@ -106,6 +105,9 @@ class _JobRun:
         self._progress.advance(stage.name, 1.0)  # a replay returns without running the body
         waited_s = result.get("waiting_s")
         self._clock.restore(waited_s if isinstance(waited_s, int | float) else 0.0)
+        if self._duration_s is None and (duration_s := _duration_s(result)) is not None:
+            self._duration_s = duration_s  # as the container says, else as decoded: now the time limit is known
+            self._clock.set_limit(self._context.options.timeout_s(duration_s))
         return result
 
     @property
@@ -168,6 +170,11 @@ class StageProgress:
         """Progress, rounded to a thousandth."""
         done = sum(self._weights[stage] * part for stage, part in self._parts.items())
         return round(done / sum(self._weights.values()), 3)
+
+
+def _duration_s(result: StepResult) -> float | None:
+    duration_s = result.get("duration_s")
+    return float(duration_s) if isinstance(duration_s, int | float) else None
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -105,12 +105,13 @@ class Transcribed(_ByModel):
 
     @property
     def summary(self) -> Mapping[str, object]:
-        """How many windows there were, and what is uncertain: codes and times, no words."""
+        """How many windows there were, how long the recording is, what is uncertain: codes and times, no words."""
         warnings = [
             {"code": warning.code, "start_s": warning.start_s, "end_s": warning.end_s}
             for warning in self.report.warnings
         ]
-        return {"windows": self.report.windows, "warnings": warnings}
+        duration_s = self.report.transcript.duration_s
+        return {"windows": self.report.windows, "duration_s": duration_s, "warnings": warnings}
 
     @property
     def versions(self) -> Mapping[str, object]:

@@ -88,7 +88,7 @@ def say_once(text: str) -> str:
         cut = not ends_sentence(sentence)
         if not (cut and any(earlier.startswith(words) for earlier in kept)):
             kept.setdefault(words, sentence)
-    return " ".join(kept.values()) if len(kept) < len(sentences) else text
+    return join_texts(kept.values()) if len(kept) < len(sentences) else text
 
 
 def _ground_list(schema: Schema, items: Sequence[object], said: _Said) -> object:

@@ -1,11 +1,14 @@
 """What people's files do to time and to sound, made the way their programs make them."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
 
+from pipelines.audio import decode as decoding
 from pipelines.audio.decode import PyavDecoder
+from pipelines.audio.mixing import Mixer
 from pipelines.domain.audio import SAMPLE_RATE_HZ, AudioWarning
 from pipelines.domain.job import Upload
 from pipelines.domain.samples import Samples
@@ -97,6 +100,21 @@ def test_channels_of_their_own_are_mixed_without_a_word(right: Samples) -> None:
     both = np.stack([TEN_S, right.astype(np.int16)], axis=1)
     _, warnings = decode(muxed("matroska", [Track("flac", [(0.0, both)])]))
     assert warnings == ()
+
+
+def test_no_more_of_silent_tracks_is_searched_than_may_be_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    mixers: list[Mixer] = []
+
+    class Counted(Mixer):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            mixers.append(self)
+
+    monkeypatch.setattr(decoding, "Mixer", Counted)
+    data = muxed("matroska", [Track("flac", [(0.0, SILENT)]) for _ in range(4)])
+    blocks = PyavDecoder().decode(io.BytesIO(data), max_duration_s=12.0)
+    blocks.close()
+    assert max(mixer.samples for mixer in mixers) / SAMPLE_RATE_HZ == pytest.approx(12.5, abs=1.5)
 
 
 def test_further_tracks_are_named() -> None:

@@ -88,6 +88,25 @@ class TestClock:
 
         at_once(test)
 
+    def test_a_limit_that_is_known_later_counts_from_the_beginning(self) -> None:
+        async def test() -> None:
+            clock = JobClock()
+            began_s = asyncio.get_running_loop().time()
+
+            async def work_and_wait() -> None:
+                async with clock.limit(1_000.0):
+                    await asyncio.sleep(6)
+                    with clock.waiting():
+                        await asyncio.sleep(100)
+                        clock.set_limit(10.0)
+                    await asyncio.sleep(1_000)
+
+            with pytest.raises(TimeoutError):
+                await work_and_wait()
+            assert asyncio.get_running_loop().time() - began_s == pytest.approx(110)
+
+        at_once(test)
+
     def test_the_limit_is_for_work_and_stands_still_while_anything_waits(self) -> None:
         async def test() -> None:
             clock = JobClock()

@@ -3,13 +3,14 @@
 import asyncio
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from pipelines.domain.audio import Window
+from pipelines.domain.audio import Recording, Window
 from pipelines.domain.encoding import from_json
-from pipelines.domain.job import Enhancement, JobRequest, JobResult, NewJob
+from pipelines.domain.job import Enhancement, JobRequest, JobResult, NewJob, Upload
 from pipelines.domain.model import Degradation, ModelInfo
 from pipelines.domain.speakers import Diarization, DiarizationOptions
 from pipelines.domain.transcript import Transcript, TranscriptionOptions, WindowTranscript
@@ -263,6 +264,22 @@ class TestFailures:
         ports = await fake_ports(transcriber=StuckTranscriber())
         found = await failure(new_job("raw_transcript"), ports, timeout_base_s=0.05, timeout_factor=0.001)
         assert (found["code"], found["stage"]) == ("deadline_exceeded", "transcribe")
+
+    async def test_where_the_container_only_estimates_the_time_limit_follows_from_what_was_decoded(self) -> None:
+        class StuckStore(InMemoryPassageStore):
+            async def upsert(self, *_arguments: Any, **_options: Any) -> None:
+                await asyncio.Event().wait()
+
+        ports = await fake_ports(passages=StuckStore())
+        probe = ports.reader.probe
+
+        async def estimate(upload: Upload) -> Recording:
+            return replace(await probe(upload), duration_estimated=True)
+
+        ports.reader.probe = estimate  # type: ignore[method-assign]
+        with pytest.raises(JobFailed) as caught:
+            await run(new_job("index"), ports, timeout_base_s=1.0, timeout_factor=0.001)
+        assert caught.value.failure.message == "the job worked for longer than 1 s"
 
     @pytest.mark.parametrize("feature", ["diarization", "index", "clean_transcript", "entities"])
     async def test_what_a_deployment_lacks_is_refused(self, feature: str) -> None:

@@ -1,6 +1,7 @@
 """What happens around every request."""
 
 import asyncio
+import re
 
 import httpx
 import pytest
@@ -229,11 +230,10 @@ async def test_head_is_answered_wherever_get_is(world: World, wav: bytes) -> Non
     paths = [path for path, methods in document["paths"].items() if "get" in methods]
     answers = 0
     for path in [*paths, "/openapi.json", "/docs", "/"]:
-        address = path.format_map(known)
+        address = re.sub(r"{(\w+)[^}]*}", lambda name: known.get(name[1], "none"), path)
         get, head = await world.client.get(address), await world.client.head(address)
         assert (head.status_code, head.content) == (get.status_code, b""), path
-        length = get.headers.get("content-length")
-        assert path.startswith("/health") or head.headers.get("content-length") == length, path
+        assert ("content-length" in head.headers) == ("content-length" in get.headers), path
         assert head.headers.get("content-type") == get.headers.get("content-type"), path
         answers += get.status_code == 200
     assert all("head" not in methods for methods in document["paths"].values())
