@@ -8,17 +8,13 @@ export type Job = Schemas["JobBody"];
 export type Transcript = Schemas["TranscriptBody"];
 export type Segment = Schemas["SegmentBody"];
 export type SpeakerList = Schemas["SpeakerList"];
+export type Coverage = Schemas["CoverageBody"];
 export type Waveform = Schemas["WaveformBody"];
 export type Collection = Schemas["CollectionBody"];
 export type Hit = Schemas["HitBody"];
 export type Citation = Schemas["CitationBody"];
 export type Health = Schemas["DetailedHealth"];
 export type Template = Schemas["TemplateBody"];
-
-/** What the page knows of the coverage ledger, where the deployment keeps one. */
-export interface Coverage {
-  spans: { start_s: number; end_s: number; kind: string; reason?: string | null }[];
-}
 
 /** An answer that is no success, in the server's words. */
 export class ApiError extends Error {
@@ -32,10 +28,11 @@ export class ApiError extends Error {
 }
 
 const KEY_PLACE = "rayscribe-key";
+const SESSION_PLACE = "rayscribe-session";
 let key = sessionStorage.getItem(KEY_PLACE);
 export const locked = signal(false);
 /** Whether a key was given, so that there is something to sign out of. */
-export const signedIn = signal(key !== null);
+export const signedIn = signal(key !== null || sessionStorage.getItem(SESSION_PLACE) !== null);
 /** Paths of the OpenAPI document with their methods: what this deployment offers. */
 export const offered = signal<Record<string, Record<string, unknown>>>({});
 
@@ -52,13 +49,15 @@ export function authorization(): Record<string, string> {
 
 /** Keep a key for this tab, if the server knows it; where there are sessions, exchange it for one at once. */
 export async function signIn(entered: string): Promise<boolean> {
+  if (!Object.keys(offered.value).length) await learnWhatIsOffered();
   const bearer = { authorization: `Bearer ${entered}` };
   const session = supports("/v1/session", "post");
   const response = session
     ? await fetch("/v1/session", { method: "POST", headers: bearer })
     : await fetch("/v1/jobs?limit=1", { headers: bearer });
   if (response.status === 401) return false;
-  if (!session) {
+  if (session) sessionStorage.setItem(SESSION_PLACE, "cookie");
+  else {
     key = entered;
     sessionStorage.setItem(KEY_PLACE, entered);
   }
@@ -71,6 +70,7 @@ export async function signOut(): Promise<void> {
   if (supports("/v1/session", "delete")) await fetch("/v1/session", { method: "DELETE" });
   key = null;
   sessionStorage.removeItem(KEY_PLACE);
+  sessionStorage.removeItem(SESSION_PLACE);
   location.reload();
 }
 
@@ -104,7 +104,7 @@ export function sendJson(method: string, path: string, body: unknown, headers: R
 export interface ServerEvent {
   id: string;
   type: string;
-  // biome-ignore lint: each kind of event has a shape of its own
+  /** Each kind of event has a shape of its own. */
   data: any;
 }
 

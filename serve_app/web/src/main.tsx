@@ -2,9 +2,10 @@
 import { signal } from "@preact/signals";
 import { render } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { learnWhatIsOffered, locked, signedIn, signIn, signOut } from "./api";
+import { learnWhatIsOffered, locked, signedIn, signIn, signOut, supports } from "./api";
 import { Ask, Search } from "./ask";
 import { Library } from "./library";
+import { Live } from "./live";
 import { Operate } from "./operate";
 import { Dock, Icon, Notice, Toasts } from "./parts";
 import * as player from "./player";
@@ -126,6 +127,7 @@ const VIEWS = [
   ["#/", "library", text.nav.library],
   ["#/search", "search", text.nav.search],
   ["#/ask", "ask", text.nav.ask],
+  ["#/live", "live", text.nav.live],
   ["#/operate", "operate", text.nav.operate],
 ] as const;
 
@@ -137,6 +139,7 @@ function View() {
   if (job) return <TranscriptView key={job} id={job} at={at === null ? null : Number(at)} />;
   if (path === "/search") return <Search />;
   if (path === "/ask") return <Ask />;
+  if (path === "/live") return <Live />;
   if (path === "/operate") return <Operate />;
   return <Library />;
 }
@@ -177,7 +180,7 @@ function Page() {
           RayScribe
         </a>
         <nav aria-label={text.nav.label}>
-          {VIEWS.map(([hash, icon, label]) => (
+          {VIEWS.filter(([hash]) => hash !== "#/live" || supports("/v1/realtime/client_secrets", "post")).map(([hash, icon, label]) => (
             <a key={hash} href={hash} aria-current={here(hash) ? "page" : undefined}>
               <Icon name={icon} />
               {label}
