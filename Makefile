@@ -8,7 +8,7 @@ TEST_MODELS := smollm2-135m-instruct
 export RAY_USAGE_STATS_ENABLED := 0
 export DO_NOT_TRACK := 1
 
-.PHONY: help demo up test test-fast test-slow coverage test-faults format lint types bench page clean
+.PHONY: help demo up test test-fast test-slow coverage test-faults format lint types openapi bench page clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -64,6 +64,9 @@ lint: .venv/dev.installed ## lint the code
 
 types: .venv/dev.installed ## check types
 	@$(PYTHON) -m mypy
+
+openapi: .venv/dev.installed ## write docs/openapi.json, which a test compares with what is served
+	@WRITE_OPENAPI=1 $(PYTHON) -m pytest -q tests/api/test_openapi.py
 
 bench: .venv/dev.installed ## measure cost as ratios against the direct use of the engines (see BENCHMARKS.md)
 	@$(PYTHON) -m bench $(ARGS)

@@ -1,6 +1,10 @@
 """The OpenAPI document: complete, true, and readable without a network."""
 
+import asyncio
+import json
+import os
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +27,18 @@ def operations(document: Any) -> list[tuple[str, str, Any]]:
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
     ]
+
+
+WRITTEN = Path(__file__).resolve().parents[2] / "docs" / "openapi.json"
+
+
+async def test_the_document_that_is_kept_is_the_one_that_is_served(document: Any) -> None:
+    """``make openapi`` writes it: what changes for clients is then seen in the change itself."""
+    text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    if os.environ.get("WRITE_OPENAPI"):
+        await asyncio.to_thread(WRITTEN.write_text, text, encoding="utf-8")
+    kept = await asyncio.to_thread(WRITTEN.read_text, encoding="utf-8")
+    assert kept == text, "run `make openapi`: docs/openapi.json is not what the application serves"
 
 
 async def test_every_operation_is_described(document: Any) -> None:
