@@ -148,6 +148,7 @@ async def test_guided_json_fits_a_shipped_template(model: LanguageModel) -> None
 
 # Slow: eight templates by a model that fills every list to its bound.
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 async def test_guided_json_fits_every_shipped_template_or_is_known_to_be_cut(model: LanguageModel) -> None:
     async def fits(template: Template) -> bool:
         try:
