@@ -1,5 +1,7 @@
 """The ``rayscribe`` command: one module a command group. Client commands start fast: they import no Ray, no models."""
 
+_STANDARD_OUTPUT = 1
+
 
 def main() -> None:
     """Run the command line; where its reader goes away (``| head``), end as other programs do: quietly, with 141."""
@@ -16,8 +18,7 @@ def main() -> None:
 def _leave_closed_output() -> None:
     import os
     import signal
-    import sys
 
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.__stdout__.fileno())  # what is still in its buffer would fail again while Python ends
+    os.dup2(nowhere, _STANDARD_OUTPUT)  # what is still in its buffer would fail again while Python ends
     raise SystemExit(128 + signal.SIGPIPE)
