@@ -3,8 +3,9 @@
 import re
 import time
 import uuid
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
@@ -187,8 +188,9 @@ async def chat_completions(
     body = fields.to_engine()
     if not fields.stream:
         answer = await while_connected(request, _relayed(relay.relay(body)))
+        _count_tokens(request, caller.tenant, answer)
         return JSONResponse({**answer, "model": fields.model})
-    events = _relay_events(relay.relay_stream(body), fields)
+    events = _relay_events(relay.relay_stream(body), fields, partial(_count_tokens, request, caller.tenant))
     return EventStreamResponse(await while_connected(request, started(events)))
 
 
@@ -206,11 +208,22 @@ async def _check_model(name: str, services: Services) -> None:
         raise NotFound("there is no such model: GET /v1/models lists what is loaded", "model")
 
 
+def _count_tokens(request: Request, tenant: str, answer: Mapping[str, object]) -> None:
+    """Count what the engine says that it read and wrote."""
+    usage = answer.get("usage")
+    tokens = usage.get("total_tokens") if isinstance(usage, Mapping) else None
+    if isinstance(tokens, int):
+        request.app.state.usage.add(tenant, tokens=tokens)
+
+
 async def _relay_events(
-    chunks: AsyncGenerator[Mapping[str, object], None], fields: ChatCompletionFields
+    chunks: AsyncGenerator[Mapping[str, object], None],
+    fields: ChatCompletionFields,
+    count: Callable[[Mapping[str, object]], None],
 ) -> AsyncGenerator[ServerSentEvent, None]:
     async with aclosing(chunks):
         async for chunk in chunks:
+            count(chunk)
             # The usage is always asked for, and told where it was wanted.
             if chunk.get("choices") or fields.tells_usage:
                 yield ServerSentEvent(data={**chunk, "model": fields.model})

@@ -66,6 +66,17 @@ async def test_the_model_answers(build: BuildWorld) -> None:
     assert answer.usage.total_tokens > 0
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_its_tokens_count_as_used(build: BuildWorld, stream: bool) -> None:
+    world, _ = await with_model(build, "In June.")
+    asked = {"model": "scripted", "messages": QUESTION, "stream": stream}
+    assert (await world.client.post("/v1/chat/completions", json=asked)).status_code == 200
+
+    [day] = (await world.client.get("/v1/usage")).json()["data"]
+
+    assert day["tokens"] > 0
+
+
 @pytest.mark.parametrize("usage", [False, True])
 async def test_a_stream(build: BuildWorld, usage: bool) -> None:
     world, _ = await with_model(build, "The exam is in June.")
