@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from serve_app.cli import doctor, edit, jobs, keys, listen, models, search, serving, submit
+from serve_app.cli import doctor, edit, evaluate, jobs, keys, listen, models, search, serving, submit
 from serve_app.cli import jobs as transcripts
 from serve_app.cli import progress as watch
 
@@ -41,6 +41,7 @@ app.command("jobs")(jobs.list_jobs)
 app.command()(watch.watch)
 app.command()(transcripts.transcript)
 app.command()(transcripts.coverage)
+app.command()(evaluate.evaluate)
 app.command()(edit.edit)
 app.command()(edit.speakers)
 app.command()(listen.listen)

@@ -8,8 +8,7 @@ import typer
 from serve_app.cli.options import AsJson
 
 if TYPE_CHECKING:
-    from serve_app.cli.doctor_machine import Finding
-    from serve_app.cli.doctor_profiles import RolePlan
+    from serve_app.cli.doctor_machine import Finding, RolePlan
     from serve_app.settings import DataSettings
 
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "red")}
@@ -24,8 +23,7 @@ def doctor(
 ) -> None:
     """Look at this machine, its models and the profiles; leaves with 1 where something would not work."""
     from serve_app.cli.configuration import settings_of
-    from serve_app.cli.doctor_machine import look_at_machine
-    from serve_app.cli.doctor_profiles import plan_profiles
+    from serve_app.cli.doctor_machine import look_at_machine, plan_profiles
 
     folders = settings_of({}).data.model_copy(update={"folder": data} if data else None)
     findings = look_at_machine(folders.root, port)

@@ -26,6 +26,8 @@ PIPELINES: Mapping[str, set[str]] = {
     # Answers are generated, and sentences found, as the text skills do it; passages know who spoke.
     "retrieval": {*BASE, *ENGINE_ROOM, "ports", "language", "speakers"},
     "live": {*BASE, "ports", "recognition"},
+    # Scores recordings of which is known what was said; references are read as transcripts of other systems are.
+    "evaluation": {*BASE, "exchange"},
     # A store ranks and compares by the same pure functions as the fake; it knows no flow.
     "stores": {*BASE, "ports", "retrieval"},
     # Words that have no time of their own get their share, as where speakers are put on them.

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from typer.testing import Result
 
 import serve_app.laptop
-from serve_app.cli import doctor_profiles
+from serve_app.cli import doctor_machine
 from serve_app.cli.serving import DEFAULT_CONFIG
 from serve_app.settings import Settings
 from tests.cli.conftest import Command
@@ -163,7 +163,7 @@ def test_doctor_looks_at_profiles_that_can_be_read(
 ) -> None:
     config = tmp_path / "local.yaml"
     config.write_text(changed(lambda document: arguments_of(document).update(diarizer={"chain": SECRET})))
-    monkeypatch.setitem(doctor_profiles.PROFILE_FILES, "local", config)
+    monkeypatch.setitem(doctor_machine.PROFILE_FILES, "local", config)
     result = rayscribe("doctor")
     assert is_one_clear_line(result)
     assert f"✗ {config}: chain" in result.stderr

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from serve_app.cli import doctor_machine as machine
-from serve_app.cli.doctor_profiles import PROFILE_FILES, RolePlan, plan_profiles
+from serve_app.cli.doctor_machine import PROFILE_FILES, RolePlan, plan_profiles
 from serve_app.settings import DataSettings
 from tests.cli.conftest import Command
 

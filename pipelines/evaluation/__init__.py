@@ -1,0 +1,1 @@
+"""Transcripts measured against what was really said."""
