@@ -6,12 +6,12 @@ Everything started here is a child of this process and ends with it; a Ray that 
 import logging
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import httpx
@@ -47,13 +47,14 @@ def run(
     config: Path = LOCAL_CONFIG, *, port: int | None = None, data: Path | None = None, progress: Progress | None = None
 ) -> None:
     """Serve in the foreground until SIGINT or SIGTERM, then stop what was started."""
-    stop = threading.Event()
+    # Its put() may interrupt itself; a second signal in the middle of Event.set() would wait for itself for ever.
+    stop: SimpleQueue[None] = SimpleQueue()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # also while starting: everything is taken down again
     with serving(config, port=port, data=data, progress=progress) as application:
         for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, lambda *_: stop.set())
+            signal.signal(name, lambda *_: stop.put(None))
         print(f"RayScribe answers on {application.url} (API at {application.url}/docs); Ctrl-C stops it.", flush=True)  # noqa: T201 — this is the command's output
-        stop.wait()
+        stop.get()
 
 
 @contextmanager

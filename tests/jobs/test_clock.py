@@ -2,7 +2,7 @@
 
 import asyncio
 import selectors
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.domain.audio import AudioExtent, Recording, Waveform, Window, WindowingOptions
+from pipelines.domain.audio import (
+    AudioExtent,
+    AudioSource,
+    ChannelReport,
+    PieceCut,
+    Recording,
+    RecordingPiece,
+    Waveform,
+    Window,
+    WindowingOptions,
+)
 from pipelines.domain.job import JobResult, NewJob, Upload
 from pipelines.domain.model import AsrInfo
 from pipelines.domain.transcript import TranscriptionOptions, WindowTranscript
@@ -284,13 +294,22 @@ class WindowReader:
         )  # fmt: skip
 
     async def windows(
-        self, artifact: str, options: WindowingOptions, *, first_index: int = 0
+        self, source: str | AudioSource, options: WindowingOptions, *, first_index: int = 0
     ) -> AsyncGenerator[Window | AudioExtent, None]:
         for index in range(first_index, self._windows):
             yield Window(
                 index=index, start_s=30.0 * index, end_s=30.0 * index + 30, samples=np.zeros(16, np.int16), speech=()
             )
         yield AudioExtent(duration_s=30.0 * self._windows, speech_s=0.0)
+
+    async def channels(self, artifact: str, *, max_duration_s: float) -> ChannelReport:
+        raise NotImplementedError
+
+    async def pieces(
+        self, source: str | AudioSource, cut: PieceCut, *, max_duration_s: float, skip: Collection[int] = ()
+    ) -> AsyncGenerator[RecordingPiece, None]:
+        for piece in tuple[RecordingPiece, ...]():
+            yield piece
 
     async def samples(self, artifact: str, *, max_duration_s: float, lead: Sequence[str] = ()) -> object:
         raise NotImplementedError

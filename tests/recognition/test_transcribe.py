@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.audio.decode import PyavDecoder
 from pipelines.audio.reader import LocalReader
-from pipelines.domain.audio import AudioExtent, Window, WindowingOptions
+from pipelines.domain.audio import AudioExtent, AudioSource, Window, WindowingOptions
 from pipelines.domain.model import AsrInfo
 from pipelines.domain.transcript import LanguageGuess, TranscriptionOptions, WindowTranscript
 from pipelines.errors import AudioTooShort, ModelUnavailable
@@ -235,10 +235,10 @@ async def test_a_failure_stops_the_reader_and_leaves_nothing_running() -> None:
 
     class Reader(LocalReader):
         async def windows(
-            self, artifact: str, options: WindowingOptions, *, first_index: int = 0
+            self, source: str | AudioSource, options: WindowingOptions, *, first_index: int = 0
         ) -> AsyncGenerator[Window | AudioExtent, None]:
             try:
-                async for item in super().windows(artifact, options, first_index=first_index):
+                async for item in super().windows(source, options, first_index=first_index):
                     yield item
             finally:
                 closed.append(True)

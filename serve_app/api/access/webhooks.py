@@ -3,7 +3,7 @@
 import time
 import uuid
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
@@ -30,7 +30,9 @@ class NewWebhookFields(RequestBody):
     """Who is to be told of what."""
 
     url: str = Field(min_length=1, max_length=2_000, description="A public address, by HTTPS.")
-    events: list[EventName] = Field(default=list(EVENTS), min_length=1, max_length=len(EVENTS))
+    events: list[EventName] = Field(
+        default_factory=lambda: list(get_args(EventName)), min_length=1, max_length=len(EVENTS)
+    )
 
 
 class WebhookBody(BaseModel):
