@@ -5,7 +5,6 @@ import base64
 import json
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,19 +76,24 @@ async def _exchange(
 ) -> None:
     await socket.send(json.dumps({"type": "session.update", "session": session}))
     printer = _Printer(as_json)
-    sending = asyncio.create_task(_send(socket, pieces, rate, printer))
+    tasks = [asyncio.create_task(_send(socket, pieces, rate, printer)), asyncio.create_task(_take(socket, printer))]
     try:
-        async for frame in socket:
-            printer.take(json.loads(frame))
-            if sending.done():
-                sending.result()
-            if printer.ended:
-                return
-        fail("the server closed the session", None, UNREACHABLE)
+        # Whichever fails first ends the other: a recording that cannot be read is no reason to wait for the server.
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
     finally:
-        sending.cancel()
-        with suppress(asyncio.CancelledError):
-            await sending
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _take(socket: "ClientConnection", printer: "_Printer") -> None:
+    async for frame in socket:
+        printer.take(json.loads(frame))
+        if printer.ended:
+            return
+    fail("the server closed the session", None, UNREACHABLE)
 
 
 async def _send(socket: "ClientConnection", pieces: AsyncIterator[bytes], rate: int, printer: "_Printer") -> None:
