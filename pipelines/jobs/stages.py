@@ -27,6 +27,7 @@ from pipelines.jobs.clock import FairSlots, JobClock, ModelSlots
 from pipelines.jobs.features import wanted_stages
 from pipelines.jobs.ports import ProcessingOptions, RecordingPorts
 from pipelines.jobs.revisions import keep_new_base, latest_transcript, list_revisions, load_revision, revised_key
+from pipelines.ports.artifacts import ArtifactStore
 from pipelines.ports.models import AnswerT, CallModel
 from pipelines.recognition.transcribe import channel_prefix, transcribe_channels, wave_key
 from pipelines.retrieval.indexing import index_transcript
@@ -334,6 +335,11 @@ async def transcribe(context: JobContext) -> Transcribed:
     return Transcribed(report=report, model=await context.ports.transcriber.info())
 
 
+def kept_voices(artifacts: ArtifactStore, job: NewJob) -> KeptPieces:
+    """Return where a job's voices lie while it is told who speaks when: whoever ends a job forgets them."""
+    return KeptPieces(artifacts=artifacts, folder=f"{job.tenant}/{job.job_id}/diarize")
+
+
 async def diarize(context: JobContext) -> Diarized:
     """Find out who speaks when; where each channel holds a speaker of its own, that is known."""
     listened = (await context.load("prepare", Prepared)).channels
@@ -344,7 +350,7 @@ async def diarize(context: JobContext) -> Diarized:
     if diarizer is None:
         raise NotAvailable("this deployment does not diarize", "features")
     # What was heard holds voices: it stays until it is known who speaks when, or that this will not be, and no longer.
-    kept = KeptPieces(artifacts=context.ports.artifacts, folder=f"{context.job.tenant}/{context.job.job_id}/diarize")
+    kept = kept_voices(context.ports.artifacts, context.job)
     try:
         diarization = await diarize_recording(
             context.ports.reader,

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from dbos import DBOS, DBOSConfig
@@ -12,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from pipelines.domain.encoding import from_plain
 from pipelines.domain.job import JobResult, JobStatus, NewJob
+from pipelines.errors import ArtifactStoreUnavailable
 from pipelines.jobs.artifacts import load_result
 from pipelines.jobs.clock import JobClock
 from pipelines.jobs.dbos.database import JobDatabase, is_sqlite, open_engine, sqlite_path
@@ -25,7 +27,7 @@ from pipelines.jobs.erasures import Eraser, ErasureJournal
 from pipelines.jobs.failure import JobFailed, place_of
 from pipelines.jobs.ports import ProcessingOptions, RecordingPorts
 from pipelines.jobs.run import RequestPorts, job_flows, run_job
-from pipelines.jobs.stages import WORKFLOW_VERSION
+from pipelines.jobs.stages import WORKFLOW_VERSION, kept_voices
 from pipelines.jobs.submit import QueueLimits
 from pipelines.outbound.webhooks import EndedJob, Outbox
 from pipelines.ports.jobs import JobObserver, NoObserver
@@ -229,13 +231,27 @@ class DbosJobRunner:
             await self._notify(job, steps, JobStatus.SUCCEEDED, result)
             observer.ended(JobStatus.SUCCEEDED, result)
         except JobFailed as failed:
+            await self._forget_voices(job)
             await self._notify(job, steps, JobStatus.FAILED, None, failed.failure.code)
             observer.ended(JobStatus.FAILED, None)
             raise
-        except dbos_error.DBOSWorkflowCancelledError:
-            observer.ended(JobStatus.CANCELLED, None)
+        except (asyncio.CancelledError, dbos_error.DBOSBaseException):
+            # Cancelled, or this runner closes, or another one has taken the job: only the first is an end.
+            if not self._closing and await self._is_cancelled(job.job_id):
+                await self._forget_voices(job)
+                observer.ended(JobStatus.CANCELLED, None)
             raise
         return key
+
+    async def _is_cancelled(self, job_id: str) -> bool:
+        client = self._database.client
+        found = await asyncio.to_thread(client.list_workflows, workflow_ids=[job_id], load_output=False)
+        return bool(found) and found[0].status == "CANCELLED"
+
+    async def _forget_voices(self, job: NewJob) -> None:
+        """Leave no voice behind of a job that ended before it was known who speaks."""
+        with suppress(ArtifactStoreUnavailable):
+            await kept_voices(self._ports.artifacts, job).forget()
 
     async def _notify(
         self, job: NewJob, steps: DbosStepRunner, status: JobStatus, result: JobResult | None, code: str | None = None

@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import replace
@@ -17,8 +17,9 @@ import pytest
 import sqlalchemy
 from filelock import FileLock
 
-from pipelines.domain.audio import Window
+from pipelines.domain.audio import PieceCut, Window
 from pipelines.domain.job import Job, JobEvent, JobFilters, JobResult, JobStatus, NewJob
+from pipelines.domain.speakers import Diarization, DiarizationOptions
 from pipelines.domain.transcript import TranscriptionOptions, WindowTranscript
 from pipelines.errors import (
     CollectionDamaged,
@@ -29,7 +30,7 @@ from pipelines.errors import (
     NotFound,
     Overloaded,
 )
-from pipelines.fakes.models import FakeTranscriber
+from pipelines.fakes.models import FakeDiarizer, FakeTranscriber
 from pipelines.fakes.passages import InMemoryPassageStore
 from pipelines.fakes.stores import InMemoryArtifactStore
 from pipelines.jobs.artifacts import load_result
@@ -600,6 +601,43 @@ def stored_values(path: Path) -> list[str]:
             for table, column in places
             for (value,) in database.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL")
         ]
+
+
+class HoldingDiarizer(FakeDiarizer):
+    """Hears pieces, and then never says who speaks, or fails."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__(pieces=PieceCut(own_samples=20 * 16_000))
+        self.holds = asyncio.Event()
+        self._error = error
+
+    async def tell_apart(self, heard: Sequence[bytes], options: DiarizationOptions) -> Diarization:
+        self.holds.set()
+        if self._error is not None:
+            raise self._error
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+class TestVoices:
+    @pytest.mark.parametrize("end", ["cancelled", "failed"])
+    async def test_none_is_left_of_a_job_that_ended_before_it_was_known_who_speaks(
+        self, world: World, end: str
+    ) -> None:
+        job, store = new_job("raw_transcript", "diarization"), InMemoryArtifactStore()
+        diarizer = HoldingDiarizer(ModelError("it gave up") if end == "failed" else None)
+        await world.queue.enqueue(job)
+        await world.launch(await fake_ports(store, diarizer=diarizer))
+        async with asyncio.timeout(30):
+            await diarizer.holds.wait()
+        if end == "cancelled":
+            assert await store.list_keys(f"{job.tenant}/{job.job_id}/diarize"), "pieces are kept until it is known"
+            await world.queue.cancel(job.tenant, job.job_id)
+            await world.queue.settle(job.tenant, job.job_id)
+        else:
+            await world.finish(job)
+        assert (await world.status(job)).value == end
+        assert await store.list_keys(f"{job.tenant}/{job.job_id}/diarize") == ()
 
 
 class TestRestoredBackup:
