@@ -66,9 +66,12 @@ class Visit:
             self.page.screenshot(path=str(Path(SCREENSHOTS) / f"{name}.png"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """The browser of this machine; nothing is downloaded."""
+    """The browser of this machine; nothing is downloaded.
+
+    Not for the whole session: it keeps an event loop in this thread, in which no asynchronous test can run.
+    """
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
         pytest.skip("there is no Chromium on the PATH: install the system's package (Debian: chromium)")
@@ -83,7 +86,7 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def address(chromium: Browser) -> Iterator[str]:
     """Where the application answers; its event loop is a thread's, because the browser's calls block this one."""
     found, stopping = Future[str](), threading.Event()
@@ -129,7 +132,7 @@ def visit(chromium: Browser, address: str) -> Iterator[Visit]:
         assert opened.complaints == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def meeting(chromium: Browser, address: str) -> str:
     """A meeting that was dropped into the page and has become a transcript: its job's id."""
     with chromium.new_context(viewport={"width": 1360, "height": 900}) as context:

@@ -24,15 +24,14 @@ _MOST = 20
 WebhookId = Annotated[str, Path(max_length=64, description="As `POST /v1/webhooks` gave it.")]
 DeliveryId = Annotated[str, Path(max_length=64, description="As the list of deliveries has it.")]
 EventName = Literal["job.succeeded", "job.failed", "job.cancelled"]
+_ALL: list[EventName] = list(get_args(EventName))
 
 
 class NewWebhookFields(RequestBody):
     """Who is to be told of what."""
 
     url: str = Field(min_length=1, max_length=2_000, description="A public address, by HTTPS.")
-    events: list[EventName] = Field(
-        default_factory=lambda: list(get_args(EventName)), min_length=1, max_length=len(EVENTS)
-    )
+    events: list[EventName] = Field(default=_ALL, min_length=1, max_length=len(EVENTS))
 
 
 class WebhookBody(BaseModel):

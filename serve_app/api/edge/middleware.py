@@ -148,6 +148,7 @@ class HeadMiddleware:
                     raise ClientDisconnect
                 return
             answered = message["type"] == "http.response.start"
+            scope["method"] = "HEAD"  # for the server, which else misses the body that the headers promise
             await send(message)
             if answered:
                 await send({"type": "http.response.body", "body": b""})
