@@ -164,11 +164,16 @@ class FsspecArtifactStore:
             _discard(spool)
 
     def _create(self, key: str, data: bytes) -> bool:
-        if not self._is_folder:
-            with suppress(FileExistsError), _translated("write"):
+        if self._is_folder:
+            return self._link_in(key, data)
+        with _translated("write"):
+            try:
                 self._files.pipe_file(self._path(key), data, mode="create")
-                return True
-            return False
+            except FileExistsError:
+                return False
+        return True
+
+    def _link_in(self, key: str, data: bytes) -> bool:
         spool, place = self._open_spool(), Path(self._path(key))
         try:
             _append(spool, data)
@@ -176,10 +181,11 @@ class FsspecArtifactStore:
                 spool.flush()
                 os.fsync(spool.fileno())
                 place.parent.mkdir(parents=True, exist_ok=True)
-                with suppress(FileExistsError):
+                try:
                     place.hardlink_to(spool.name)
-                    return True
-            return False
+                except FileExistsError:
+                    return False
+            return True
         finally:
             _discard(spool)
 
@@ -265,7 +271,7 @@ def _discard(spool: IO[bytes]) -> None:
 def _translated(verb: str) -> Iterator[None]:
     try:
         yield
-    except (RayScribeError, FileExistsError):
+    except RayScribeError:
         raise
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         if verb == "write":

@@ -292,3 +292,12 @@ async def test_of_many_who_create_one_key_one_succeeds(store: ArtifactStore) -> 
     assert sorted(outcomes) == [False] * 7 + [True]
     assert await store.read(KEY) == contents[outcomes.index(True)]
     assert await store.create(KEY, b"late") is False
+
+
+async def test_a_spool_that_cannot_be_made_is_a_store_that_is_away(tmp_path: Path) -> None:
+    store = FsspecArtifactStore(str(tmp_path))
+    (tmp_path / ".partial").touch()  # a file where the folder of unfinished writes would be
+    with pytest.raises(ArtifactStoreUnavailable):
+        await store.write(KEY, b"x")
+    with pytest.raises(ArtifactStoreUnavailable):
+        await store.create(KEY, b"x")
