@@ -5,8 +5,8 @@
 Prompts of bench/real_prompts.py one by one, then put together 0.6 s apart to ``--minutes``, clean, as MP3 of 16 kbit/s
 and as G.711; beam 5, int8, the language given. Goal: word errors at most 0.2 points above the better of the two, in
 every language. The interval is that of the difference, a paired bootstrap over clips; the long form has one row a
-condition and no interval. ``unaccounted_s``: seconds of detected speech which the ledger calls neither text, dropped
-nor noise. ``start_error_s``: how far the first word after each pause of the composition is from the prompt's first
+condition and no interval. ``totals``: what the ledger calls text, dropped, noise and silence; it has no gaps by
+construction, so that only ``dropped`` says what was lost. ``start_error_s``: how far the first word after each pause of the composition is from the prompt's first
 loud moment, at the median: a known start instead of a forced alignment, for which there are no weights.
 """
 
@@ -154,7 +154,6 @@ def checks(report: TranscriptionReport, starts: Sequence[float] = ()) -> dict[st
     errors = [float(np.min(np.abs(begun - start_s))) for start_s in starts] if len(words) else []
     return {
         "totals": coverage.totals,
-        "unaccounted_s": round(coverage.duration_s - sum(coverage.totals.values()), 3),
         "times_monotonic": bool(np.all(np.diff(begun) >= 0)),
         "times_inside_segments": inside,
         "start_error_s": round(float(np.median(errors)), 3) if errors else None,
