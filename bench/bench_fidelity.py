@@ -6,8 +6,9 @@ Prompts of bench/real_prompts.py one by one, then put together 0.6 s apart to ``
 and as G.711; beam 5, int8, the language given. Goal: word errors at most 0.2 points above the better of the two, in
 every language. The interval is that of the difference, a paired bootstrap over clips; the long form has one row a
 condition and no interval. ``totals``: what the ledger calls text, dropped, noise and silence; it has no gaps by
-construction, so that only ``dropped`` says what was lost. ``start_error_s``: how far the first word after each pause of the composition is from the prompt's first
-loud moment, at the median: a known start instead of a forced alignment, for which there are no weights.
+construction, so that only ``dropped`` says what was lost. ``start_error_s``: how far the first word after each pause of
+the composition is from the prompt's first loud moment, at the median: a known start instead of a forced alignment, for
+which there are no weights.
 """
 
 import argparse
