@@ -147,7 +147,7 @@ async def test_guided_json_fits_a_shipped_template(model: LanguageModel) -> None
 
 
 # Slow: eight templates by a model that fills every list to its bound.
-@pytest.mark.slow
+@pytest.mark.long  # more than ten minutes on two cores: with the kill matrix, not with what CI runs
 @pytest.mark.timeout(1800)
 async def test_guided_json_fits_every_shipped_template_or_is_known_to_be_cut(model: LanguageModel) -> None:
     async def fits(template: Template) -> bool:
