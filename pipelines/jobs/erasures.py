@@ -85,9 +85,13 @@ class ErasureJournal:
         entries = [await self.get(tenant, erasure_id) for erasure_id in older[:limit]]
         return tuple(entries), older[limit - 1] if len(older) > limit else None
 
-    async def entries(self) -> AsyncGenerator[Erasure, None]:
-        """Yield all entries, oldest first within a tenant; one that cannot be read is logged and left out."""
-        for key in await self._store.keys():
+    async def erased_jobs(self, tenant: str) -> frozenset[str]:
+        """Return the ids of all jobs of a tenant that were erased."""
+        return frozenset([entry.target async for entry in self.entries(tenant) if entry.kind == "job"])
+
+    async def entries(self, tenant: str | None = None) -> AsyncGenerator[Erasure, None]:
+        """Yield all entries, or a tenant's, oldest first within one; what cannot be read is logged and left out."""
+        for key in await (self._store.keys() if tenant is None else self._store.list_keys(tenant)):
             try:
                 yield from_json(Erasure, await self._store.read(key))
             except (ArtifactNotFound, ValidationError):

@@ -118,6 +118,7 @@ def import_(
         typer.echo(json.dumps(done))
     else:
         already = f", {done['skipped']} were there" if done["skipped"] else ""
+        already += f", {gone} were erased here and stay so" if (gone := done.get("erased")) else ""
         typer.echo(f"{done['collection']}  {len(done['jobs'])} recordings{already}: `rayscribe jobs` shows them")
 
 

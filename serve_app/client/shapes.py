@@ -134,6 +134,7 @@ class ImportBody(TypedDict):
     collection: str
     jobs: list[ImportedJob]
     skipped: int
+    erased: NotRequired[int]
 
 
 class ModelsBody(TypedDict):

@@ -7,7 +7,7 @@ from pydantic import Field, ValidationError
 
 from pipelines.domain.job import JobFilters, JobStatus
 from pipelines.domain.transcript import Segment
-from pipelines.errors import Conflict, RayScribeError
+from pipelines.errors import Conflict, InvalidRequest, RayScribeError
 from pipelines.jobs.result import read_job, read_transcript
 from pipelines.retrieval.answers import answer_question, collect_answer
 from serve_app.api.edge.authentication import Caller, require_scope
@@ -73,6 +73,10 @@ def build_server(services: Services) -> "MCPServer[Any]":
         """Answer a question from recordings; every citation was checked against what was really said."""
         with _said_clearly():
             caller = _allowed(context, "chat")
+            if len(question) > services.settings.limits.query_characters:
+                raise InvalidRequest(
+                    f"a question has at most {services.settings.limits.query_characters:,} characters", "question"
+                )
             fields = ChatFields.model_validate({"question": question, "collections": collections})
             answer = await collect_answer(answer_question(services.chat, caller.tenant, fields.to_request()))
             return chat_body(answer).model_dump(mode="json", exclude={"sources", "versions"})

@@ -48,6 +48,8 @@ class ImportBody(BaseModel):
     jobs: list[ImportedJob]
     skipped: int
     """Recordings that are in the collection already."""
+    erased: int
+    """Recordings that were erased here: no file brings them back."""
 
 
 class ImportCollectionFields(BaseModel):
@@ -129,12 +131,16 @@ class _Import:
             if job.has_recording:
                 async for _chunk in self._checked(job):
                     continue
-        taken = [
-            imported
-            for job, asked in zip(jobs, requests, strict=True)
-            if (imported := await self._take(job, asked)) is not None
-        ]
-        return ImportBody(collection=self._collection, jobs=taken, skipped=len(jobs) - len(taken))
+        gone = await self._services.erasures.erased_jobs(self._tenant)
+        kept = [pair for pair in zip(jobs, requests, strict=True) if not {pair[0].job_id, self._own_id(pair[0])} & gone]
+        taken = [imported for job, asked in kept if (imported := await self._take(job, asked)) is not None]
+        return ImportBody(
+            collection=self._collection, jobs=taken, skipped=len(kept) - len(taken), erased=len(jobs) - len(kept)
+        )
+
+    def _own_id(self, job: BundledJob) -> str:
+        """Return the id that a job has in this collection, however often it is brought."""
+        return new_job_id(self._tenant, f"import\n{self._collection}\n{job.job_id}")
 
     def _request(self, job: BundledJob) -> JobRequest:
         """Return what was asked, as far as this deployment offers it: what is made already stays in any case."""
@@ -159,7 +165,7 @@ class _Import:
         """Acknowledge one job; None where its recording is in the collection already."""
         if await self._is_here(job):
             return None
-        job_id = new_job_id(self._tenant, f"import\n{self._collection}\n{job.job_id}")
+        job_id = self._own_id(job)
         folder = f"{self._tenant}/{job_id}/upload-import"
         upload = Upload(
             filename=display_name(job.filename), sha256=job.sha256, bytes=job.bytes, artifact=f"{folder}/recording"

@@ -80,6 +80,7 @@ async def test_what_is_wrong_is_said_by_its_code(talk: tuple[World, Any]) -> Non
         assert "not_found" in await refused(client, "recording_status", job_id=UNKNOWN)
         assert "invalid_field" in await refused(client, "search", query="x", collections=["../../etc"])
         assert "not_found" in await refused(client, "read_recording", job_id="'; drop table jobs")
+        assert "invalid_field" in await refused(client, "ask", question="x" * 100_000, collections=["talks"])
 
 
 async def test_a_key_sees_its_tenant_and_does_what_its_scopes_allow(build: BuildWorld, wav: bytes) -> None:

@@ -90,9 +90,19 @@ async def test_twice_is_once_and_what_is_there_is_skipped(world: World, wav: byt
     assert other["jobs"] == again["jobs"]
     assert not {entry["id"] for entry in other["jobs"]} & {job["id"] for job in originals}
 
+
+async def test_what_was_erased_here_no_file_brings_back(world: World, wav: bytes) -> None:
+    originals = await filled(world, world.client, wav)
+    content = await exported(world.client)
+    copied = (await bring_back(world.client, content, collection="copy")).json()["jobs"]
+
     await world.client.delete(originals[0]["links"]["self"], params={"erase": "true"})
     back = (await bring_back(world.client, content)).json()
-    assert ([entry["source_id"] for entry in back["jobs"]], back["skipped"]) == ([originals[0]["id"]], 1)
+    assert (back["jobs"], back["skipped"], back["erased"]) == ([], 1, 1)
+
+    await world.client.delete(f"/v1/jobs/{copied[1]['id']}", params={"erase": "true"})
+    again = (await bring_back(world.client, content, collection="copy")).json()
+    assert (again["jobs"], again["erased"]) == ([], 2)
 
 
 async def test_without_the_sound(world: World, wav: bytes) -> None:
